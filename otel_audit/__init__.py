@@ -1,0 +1,1 @@
+"""Audit-ready access logs over OpenTelemetry."""

@@ -1,0 +1,1 @@
+"""What happened, framework-neutral: actor, web access, query, redaction, policy."""

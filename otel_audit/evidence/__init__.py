@@ -1,0 +1,1 @@
+"""Evidence out of events: canonical bytes, streams, Merkle tree, signatures, identity."""

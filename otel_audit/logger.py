@@ -1,0 +1,181 @@
+"""The door that events enter by: the application's own calls, and every instrumentation.
+
+Between capture and evidence. An `AuditLogger` is a name and nothing else; it finds the process's pipeline
+at each call, so loggers may be taken before `configure()` and survive a fork.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol, get_args
+
+from otel_audit.capture.request import current_actor, current_request
+from otel_audit.errors import AuditError, InvalidEvent, NotConfigured
+from otel_audit.event import Actor, AuditEvent, Context, Outcome, Source, Target
+from otel_audit.receipt import NOT_RECORDED, Receipt
+
+_log = logging.getLogger("otel_audit")
+_OUTCOMES = frozenset(get_args(Outcome))
+
+
+class Pipeline(Protocol):
+    """What takes an event and makes evidence of it; one a process, made by `configure()`."""
+
+    def record(self, event: AuditEvent) -> Receipt:
+        """Apply the policy, complete the event from the current request, write the record.
+
+        Raises:
+            RecordingFailed: in fail mode `closed` only, when it could not be made durable.
+        """
+        ...
+
+    async def record_async(self, event: AuditEvent) -> Receipt:
+        """Like `record`, but waits for `fsync` without blocking the event loop."""
+        ...
+
+    def admit(self) -> Callable[[], None] | None:
+        """Reserve room for the records of one request; returns what gives it back, or None without a need.
+
+        Raises:
+            NoRoom: in fail mode `closed` only, when there is none. Nothing has happened yet.
+        """
+        ...
+
+
+_pipeline: Pipeline | None = None
+
+
+def install(pipeline: Pipeline | None) -> Pipeline | None:
+    """Make *pipeline* the process's own; returns the one it replaces."""
+    global _pipeline  # noqa: PLW0603 - one pipeline a process is the design
+    previous, _pipeline = _pipeline, pipeline
+    return previous
+
+
+def installed() -> Pipeline | None:
+    """The process's pipeline, if there is one."""
+    return _pipeline
+
+
+class AuditLogger:
+    """Emits audit events under a name (the draft audit signal's logger name; not evidence)."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def emit(
+        self,
+        event: str,
+        *,
+        action: str,
+        outcome: Outcome = "success",
+        actor: Actor | None = None,
+        target: Target | None = None,
+        source: Source | None = None,
+        time_unix_nano: int | None = None,
+        context: Context | None = None,
+    ) -> Receipt:
+        """Record that *event* happened; returns once the record would survive the process.
+
+        *actor* None means whoever the current request acts as, outside of one the service itself.
+
+        Raises:
+            InvalidEvent: a mandatory field is missing or malformed; nothing was recorded.
+            NotConfigured: `configure()` was never called here, or `shutdown()` was; nothing was recorded.
+            RecordingFailed: in fail mode `closed` only; the log will carry a gap.
+        """
+        return _require().record(
+            _checked(AuditEvent(event, action, outcome, actor, target, source, time_unix_nano, context=context))
+        )
+
+    async def emit_async(
+        self,
+        event: str,
+        *,
+        action: str,
+        outcome: Outcome = "success",
+        actor: Actor | None = None,
+        target: Target | None = None,
+        source: Source | None = None,
+        time_unix_nano: int | None = None,
+        context: Context | None = None,
+    ) -> Receipt:
+        """Like `emit`; with `OTEL_AUDIT_FSYNC=always` the wait for the disk does not block the event loop."""
+        return await _require().record_async(
+            _checked(AuditEvent(event, action, outcome, actor, target, source, time_unix_nano, context=context))
+        )
+
+    def emit_event(self, event: AuditEvent) -> Receipt:
+        """Record what an instrumentation captured. The caller vouches for the fields.
+
+        Without a pipeline nothing is recorded and nothing is said: the instrumentation of a process that
+        was never configured, or has shut down, is silent.
+
+        Raises:
+            RecordingFailed: in fail mode `closed` only; the caller replaces the response.
+        """
+        pipeline = _pipeline
+        return NOT_RECORDED if pipeline is None else pipeline.record(event)
+
+    def admit(self) -> Callable[[], None] | None:
+        """Reserve room for the records of one request; see `Pipeline.admit`.
+
+        Raises:
+            NoRoom: in fail mode `closed` only.
+        """
+        pipeline = _pipeline
+        return None if pipeline is None else pipeline.admit()
+
+
+def get_audit_logger(name: str) -> AuditLogger:
+    """A logger of that *name*; an empty one is replaced by `unknown` and reported, never refused."""
+    if not name:
+        _log.warning("otel-audit: a logger was asked for without a name; it is called 'unknown'")
+        name = "unknown"
+    return AuditLogger(name)
+
+
+def login_failed(claimed: str | None = None, *, reason: str | None = None, context: Context | None = None) -> Receipt:
+    """Record that a sign-in failed: `user.login_failed`, action LOGIN, outcome failure.
+
+    *claimed* is the name that was tried. It is hashed, because people type passwords there, and stands
+    in `audit.actor.claimed`: a name that nobody verified is never the actor.
+
+    Raises:
+        NotConfigured: no pipeline in this process.
+        RecordingFailed: in fail mode `closed` only.
+    """
+    from otel_audit.capture.redaction import keyed_hash
+
+    members: dict[str, str] = {"audit.reason": reason or "denied"}
+    if claimed:
+        members["audit.actor.claimed"] = keyed_hash(claimed)
+    event = AuditEvent("user.login_failed", "LOGIN", "failure", context={**(context or {}), **members})
+    return _require().record(event)
+
+
+def _require() -> Pipeline:
+    if _pipeline is None:
+        raise NotConfigured(
+            "no audit pipeline in this process: call otel_audit.configure(), or start with opentelemetry-instrument"
+        )
+    return _pipeline
+
+
+def _checked(event: AuditEvent) -> AuditEvent:
+    if not event.event or event.event.startswith("audit."):
+        raise InvalidEvent(f"event={event.event!r}: expected a name such as 'invoice.approve', not of 'audit.*'")
+    if not event.action or event.action != event.action.upper():
+        raise InvalidEvent(f"action={event.action!r}: expected an upper-case verb such as 'APPROVE'")
+    if event.outcome not in _OUTCOMES:
+        raise InvalidEvent(f"outcome={event.outcome!r}: expected one of success, failure, unknown")
+    for what, value in (("actor", event.actor), ("target", event.target), ("source", event.source)):
+        if value is not None and not (value.id and value.type):
+            raise InvalidEvent(f"{what}={value!r}: expected an id and a type that are not empty")
+    for name in event.context or ():
+        if name.startswith("audit.") and name not in ("audit.reason", "audit.actor.claimed"):
+            raise InvalidEvent(f"context name {name!r}: names of 'audit.*' belong to the evidence format")
+    return event

@@ -1,0 +1,73 @@
+"""What `emit` answers: where the record stands, and whether it stands at all."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Durability(Protocol):
+    """Whoever can say that a stream is on disk, or delivered, up to a record."""
+
+    def wait_durable(self, stream: str, seq: int, timeout_s: float) -> bool:
+        """Block until record *seq* of *stream* is synced to disk; False after *timeout_s* seconds."""
+        ...
+
+    def wait_delivered(self, stream: str, seq: int, timeout_s: float) -> bool:
+        """Block until a sink has acknowledged record *seq* of *stream*; False after *timeout_s* seconds."""
+        ...
+
+
+class Receipt:
+    """Proof of acceptance of one event.
+
+    `recorded` is True once the record is in the spool, where it survives the process. It is False where
+    the policy left the event out (`skipped`), or, in fail mode `open`, where it could not be written.
+    """
+
+    __slots__ = ("_durability", "record_hash", "recorded", "seq", "skipped", "stream")
+
+    def __init__(
+        self,
+        *,
+        recorded: bool,
+        stream: str = "",
+        seq: int = 0,
+        record_hash: str = "",
+        skipped: bool = False,
+        durability: Durability | None = None,
+    ) -> None:
+        self.recorded = recorded
+        self.stream = stream
+        """32 lower-case hex digits; empty when not recorded."""
+        self.seq = seq
+        self.record_hash = record_hash
+        """Lower-case hex SHA-256 of the record's bytes; empty when not recorded."""
+        self.skipped = skipped
+        """True where the policy left the event out; it is counted in the next seal."""
+        self._durability = durability
+
+    @property
+    def record_id(self) -> str:
+        """`<stream>-<seq>`; empty when not recorded."""
+        return f"{self.stream}-{self.seq}" if self.stream else ""
+
+    def wait_durable(self, timeout_s: float = 5.0) -> bool:
+        """Block until the record would survive a power cut (`fsync`); False after *timeout_s* seconds."""
+        durability = self._durability
+        return durability is not None and durability.wait_durable(self.stream, self.seq, timeout_s)
+
+    def wait_delivered(self, timeout_s: float = 5.0) -> bool:
+        """Block until a sink has acknowledged the record; False after *timeout_s* seconds.
+
+        Returns False at once where nothing delivers: no endpoint is set, or `OTEL_AUDIT_EXPORTER=none`.
+        """
+        durability = self._durability
+        return durability is not None and durability.wait_delivered(self.stream, self.seq, timeout_s)
+
+    def __repr__(self) -> str:
+        state = "recorded" if self.recorded else "skipped" if self.skipped else "not recorded"
+        return f"<Receipt {state} {self.record_id}>"
+
+
+NOT_RECORDED = Receipt(recorded=False)
+SKIPPED = Receipt(recorded=False, skipped=True)

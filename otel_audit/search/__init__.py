@@ -1,0 +1,1 @@
+"""Questions over verified records, and their answers."""

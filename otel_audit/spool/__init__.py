@@ -1,0 +1,1 @@
+"""Segments on disk: write, read, recover, retire."""

@@ -1,0 +1,1 @@
+"""The verifier: records in, verdict out, no I/O."""
