@@ -10,8 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, get_args
 
-from otel_audit.capture.request import current_actor, current_request
-from otel_audit.errors import AuditError, InvalidEvent, NotConfigured
+from otel_audit.errors import InvalidEvent, NotConfigured
 from otel_audit.event import Actor, AuditEvent, Context, Outcome, Source, Target
 from otel_audit.receipt import NOT_RECORDED, Receipt
 
@@ -48,7 +47,7 @@ _pipeline: Pipeline | None = None
 
 def install(pipeline: Pipeline | None) -> Pipeline | None:
     """Make *pipeline* the process's own; returns the one it replaces."""
-    global _pipeline  # noqa: PLW0603 - one pipeline a process is the design
+    global _pipeline
     previous, _pipeline = _pipeline, pipeline
     return previous
 
