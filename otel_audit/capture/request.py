@@ -6,11 +6,11 @@ Capture stage. A framework's instrumentation enters a `RequestScope`; whatever e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from otel_audit.event import Actor, Source
+from otel_audit.event import UNKNOWN, Actor, Source
 
 
 class RequestScope:
@@ -20,7 +20,7 @@ class RequestScope:
     user and one before it does not. It must not raise, query, or load anything on our own account.
     """
 
-    __slots__ = ("acting_as", "method", "path", "resolve_actor", "source", "span_id", "trace_id")
+    __slots__ = ("_resolve", "_span_id", "_trace_id", "acting_as", "method", "path", "source")
 
     def __init__(
         self,
@@ -30,16 +30,31 @@ class RequestScope:
         source: Source | None,
         path: str,
         method: str,
-        resolve_actor: Callable[[], Actor],
+        resolve_actor: Callable[[], Actor] | None = None,
     ) -> None:
-        self.trace_id = trace_id
-        self.span_id = span_id
+        self._trace_id = trace_id
+        self._span_id = span_id
+        self._resolve = resolve_actor
         self.source = source
         self.path = path
+        """As it was asked for, secrets included: policy matches it, no record may carry it."""
         self.method = method
-        self.resolve_actor = resolve_actor
         self.acting_as: Actor | None = None
         """What the application said last inside this request; it outranks *resolve_actor*, also at its end."""
+
+    @property
+    def trace_id(self) -> str:
+        """32 lower-case hex digits; an instrumentation may learn it on the way, so ask at each record."""
+        return self._trace_id
+
+    @property
+    def span_id(self) -> str:
+        """16 lower-case hex digits, of the request's own span."""
+        return self._span_id
+
+    def resolve_actor(self) -> Actor:
+        """Whom the framework knows this request to be by now; `UNKNOWN` where nobody can say."""
+        return UNKNOWN if self._resolve is None else self._resolve()
 
 
 current_request: ContextVar[RequestScope | None] = ContextVar("otel_audit_request", default=None)
@@ -47,7 +62,7 @@ _acting: ContextVar[Actor | None] = ContextVar("otel_audit_acting_as", default=N
 
 
 @contextmanager
-def acting_as(actor: Actor) -> Iterator[Actor]:
+def acting_as(actor: Actor) -> Generator[Actor]:
     """Make *actor* the one who acts, for every event inside the block.
 
     The word of the application: it outranks what the framework knows. Inside a request it also names
