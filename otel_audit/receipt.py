@@ -64,6 +64,14 @@ class Receipt:
         durability = self._durability
         return durability is not None and durability.wait_delivered(self.stream, self.seq, timeout_s)
 
+    def become(self, other: Receipt) -> None:
+        """Take over what is known of an event that could only be recorded after its `emit` had returned.
+
+        That is the case of a signal handler, or a finaliser, that emits in the middle of another record.
+        """
+        for name in Receipt.__slots__:
+            setattr(self, name, getattr(other, name))
+
     def __repr__(self) -> str:
         state = "recorded" if self.recorded else "skipped" if self.skipped else "not recorded"
         return f"<Receipt {state} {self.record_id}>"

@@ -99,7 +99,9 @@ class IssuerIdentity:
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, request.service),
         ]
         key = self._key
-        algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+        algorithm: hashes.SHA256 | hashes.SHA384 | None = (
+            None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+        )
         if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == "secp384r1":
             algorithm = hashes.SHA384()
         try:

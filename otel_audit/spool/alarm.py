@@ -1,0 +1,75 @@
+"""What a person reads in the application's log when something is wrong: once, again every minute, and its end.
+
+Spool stage, used by every part of the pipeline. Alarms are noted under the writer's lock and said outside of
+it: a logging handler may itself be audited, and would wait for that lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_log = logging.getLogger("otel_audit")
+REPEAT_S = 60.0
+
+
+@dataclass(slots=True)
+class _Trouble:
+    message: str
+    since_s: float
+    said_s: float
+
+
+class Alarms:
+    """The troubles of this process, each under a key: said when it begins, every minute, and when it is over."""
+
+    def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic_s = monotonic_s
+        self._troubles: dict[str, _Trouble] = {}
+        self._unsaid: list[tuple[int, str]] = []
+        self._lock = threading.Lock()
+
+    def note(self, key: str, message: str) -> None:
+        """There is trouble, or still is; cheap while it lasts, and said by the next `say`."""
+        now = self._monotonic_s()
+        with self._lock:
+            trouble = self._troubles.get(key)
+            if trouble is None:
+                self._troubles[key] = _Trouble(message, now, now)
+                self._unsaid.append((logging.ERROR, f"otel-audit: {message}"))
+            elif now - trouble.said_s >= REPEAT_S:
+                trouble.said_s = now
+                lasts = int(now - trouble.since_s)
+                self._unsaid.append((logging.ERROR, f"otel-audit: {message} (for {lasts} s)"))
+
+    def repeat(self) -> None:
+        """Whatever is wrong still is; each is said again when its minute is over."""
+        for key, trouble in list(self._troubles.items()):
+            self.note(key, trouble.message)
+
+    def over(self, key: str, message: str) -> None:
+        """The trouble has ended; says nothing where there was none."""
+        if key not in self._troubles:
+            return
+        with self._lock:
+            trouble = self._troubles.pop(key, None)
+            if trouble is not None:
+                lasted = int(self._monotonic_s() - trouble.since_s)
+                self._unsaid.append((logging.WARNING, f"otel-audit: {message} (after {lasted} s)"))
+
+    def say(self) -> None:
+        """Log what was noted. Not to be called under a lock that an audited call may need."""
+        if self._unsaid:
+            with self._lock:
+                unsaid, self._unsaid = self._unsaid, []
+            for level, message in unsaid:
+                _log.log(level, "%s", message)
+
+    def forget(self) -> None:
+        """In a forked child: the parent's troubles are the parent's."""
+        self._lock = threading.Lock()
+        self._troubles.clear()
+        self._unsaid.clear()

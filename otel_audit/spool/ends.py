@@ -1,0 +1,111 @@
+"""What is known of the streams of a service that no longer grow: two small files beside their records.
+
+Spool stage. `ended` says where a stream ended and `named` that another stream names that end. They spare every
+start a walk through all that is kept, and mean nothing to a verifier: whoever forges them only changes what
+the next stream says, and that is checked against the records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+
+from otel_audit.spool.layout import ENDED, NAMED, stream_directories, write_durably
+from otel_audit.spool.ownership import is_held_here
+from otel_audit.spool.tail import read_tail
+
+How = Literal["closed", "recovered", "empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a stream ended."""
+
+    how: How
+    """`empty`: not one whole record was written; there is nothing to name."""
+    reference: str = ""
+    """Its last signed record, `<stream>:<seq>:<record hash>`."""
+    seq: int = 0
+    """Of its last record, adopted ones included."""
+    observed: str = ""
+    """Of its last record."""
+    names: tuple[str, ...] = ()
+    """Streams that its records name: predecessors, successor, recovered ones."""
+    retired: tuple[str, ...] = ()
+    """Streams that its records say were retired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last signed record of a stream that is to be named."""
+
+    directory: Path
+    reference: str
+    has_ended: bool
+
+
+def mark_ended(stream_directory: Path, end: End) -> None:
+    """Note that nothing will follow.
+
+    Raises:
+        OSError: the note cannot be written; the stream will be looked at again, with the same result.
+    """
+    write_durably(stream_directory / ENDED, orjson.dumps(asdict(end)))
+
+
+def read_end(stream_directory: Path) -> End | None:
+    """What `ended` says; None where the stream has not ended, or the note cannot be understood."""
+    try:
+        return End(**orjson.loads((stream_directory / ENDED).read_bytes()))
+    except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
+        return None
+
+
+def mark_named(stream_directory: Path) -> None:
+    """Note that a stream which is on disk names this one's end."""
+    # gone since (retention), or a full disk: it will be named once more, which is harmless
+    with contextlib.suppress(OSError):
+        (stream_directory / NAMED).touch(mode=0o600)
+
+
+def heads_to_name(service: Path) -> list[Head]:
+    """Every other stream of the service that is alive, crashed, or ended and not yet named.
+
+    What is returned is on disk: each segment was synced before its head was read.
+
+    Raises:
+        OSError: the service's directory cannot be listed.
+    """
+    heads: list[Head] = []
+    for directory in stream_directories(service):
+        if is_held_here(directory) or (directory / NAMED).exists():
+            continue
+        end = read_end(directory)
+        if end is not None:
+            if end.reference:
+                heads.append(Head(directory, end.reference, has_ended=True))
+            continue
+        with contextlib.suppress(FileNotFoundError):  # retired meanwhile
+            tail = read_tail(directory)
+            if tail is not None:
+                sync_file(tail.path)
+                heads.append(Head(directory, tail.reference(directory.name), has_ended=False))
+    return heads
+
+
+def sync_file(path: Path) -> None:
+    """Make a file that another process wrote durable.
+
+    Raises:
+        OSError: it cannot be opened or synced.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

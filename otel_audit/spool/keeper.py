@@ -1,0 +1,176 @@
+"""The background thread of a writer: seals, syncs, rotates, ends what crashed, retires what is old.
+
+Spool stage. Started by the first stream of a process, in a forked child anew; a daemon, because nothing may
+depend on an orderly end. Each step may fail on its own: it is noted as an alarm and tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from otel_audit.errors import IdentityError
+from otel_audit.spool.ends import End, Head, mark_ended, mark_named
+from otel_audit.spool.live import LiveStream
+from otel_audit.spool.recovery import recover_crashed
+from otel_audit.spool.retention import Retention, retire
+from otel_audit.spool.storage import DiskStorage
+from otel_audit.spool.writer import Writer
+
+CRASHED_EVERY_S = 30.0
+"""How often a running process looks for streams of dead ones; the design promises a minute."""
+
+RETIRE_EVERY_S = 600.0
+_LONGEST_SLEEP_S = 15.0
+
+
+class Keeper:
+    """Keeps the promises that a writer's records make."""
+
+    def __init__(self, writer: Writer, retention: Retention | None) -> None:
+        self._writer = writer
+        self._retention = retention
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._is_stopping = False
+        self._crashed_at_s = self._retired_at_s = float("-inf")
+        writer.on_work = self.wake
+
+    def wake(self) -> None:
+        """There is something to do; starts the thread in a process that has none."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._is_stopping = False
+            self._wake = threading.Event()
+            self._crashed_at_s = self._retired_at_s = float("-inf")
+            self._thread = threading.Thread(target=self._run, name="otel-audit-keeper", daemon=True)
+            self._thread.start()
+        self._wake.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the thread, after what it is just doing."""
+        if self._pid == os.getpid() and self._thread is not None:
+            self._is_stopping = True
+            self._wake.set()
+            if self._thread is not threading.current_thread():
+                self._thread.join(timeout_s)
+        self._pid = 0
+
+    def _run(self) -> None:
+        wake = self._wake
+        while not self._is_stopping:
+            self.tick()
+            wake.wait(self._sleep_s())
+            wake.clear()
+
+    def _sleep_s(self) -> float:
+        writer = self._writer
+        live = writer.live
+        if live is None:
+            return _LONGEST_SLEEP_S
+        due_s = (writer.seal_due_nano(live) - writer.clock.monotonic_nano()) / 1e9
+        return min(max(due_s, 0.01), _LONGEST_SLEEP_S)
+
+    def tick(self) -> None:
+        """Do everything that is due."""
+        writer = self._writer
+        now_s = writer.clock.monotonic_nano() / 1e9
+        self._try(self._put_back)
+        self._try(writer.tell_gaps)
+        self._try(writer.rotate_if_due)
+        sealed = writer.seal_if_due()
+        if sealed is not None:
+            self._try(lambda: self._after_seal(sealed))
+        self._try(self.finish_ended)
+        if now_s - self._crashed_at_s >= CRASHED_EVERY_S:
+            self._crashed_at_s = now_s
+            self._try(self.recover)
+        if self._retention is not None and now_s - self._retired_at_s >= RETIRE_EVERY_S:
+            self._retired_at_s = now_s
+            self._try(self._retire)
+        writer.alarms.repeat()
+        writer.alarms.say()
+
+    def recover(self) -> list[End]:
+        """End the streams of crashed processes.
+
+        Raises:
+            OSError, IdentityError: see `recover_crashed`.
+        """
+        storage = self._writer.storage
+        return recover_crashed(storage.service_directory, self._writer) if isinstance(storage, DiskStorage) else []
+
+    def finish_ended(self) -> None:
+        """Sync and release the streams that were closed, and name their ends in those that go on.
+
+        Raises:
+            OSError: an end may not be durable; the stream is left to be recovered.
+        """
+        for old, new in self._writer.take_ended():
+            stream = old.stream
+            try:
+                old.finish()
+                directory = self._writer.storage.directory_of(stream.id)
+                if directory is not None:
+                    self._mark_ended(old, directory)
+                    if new is not None:
+                        self._link(new, Head(directory, stream.reference, has_ended=True))
+            finally:
+                old.slot.release()
+
+    def _mark_ended(self, old: LiveStream, directory: Path) -> None:
+        stream = old.stream
+        mark_ended(
+            directory,
+            End(
+                "closed",
+                stream.reference,
+                stream.seq,
+                old.closed_at,
+                tuple(sorted(old.mentions.names)),
+                tuple(sorted(old.mentions.retired)),
+            ),
+        )
+
+    def _link(self, new: LiveStream, head: Head) -> None:
+        with self._writer.lock:
+            if self._writer.live is new and not new.is_broken:
+                new.link([head])
+
+    def _after_seal(self, sealed: LiveStream) -> None:
+        if self._writer.config.fsync != "never":
+            sealed.sync(sealed.stream.signed_seq)
+            named, sealed.named = sealed.named, []
+            for directory in named:
+                mark_named(directory)
+
+    def _put_back(self) -> None:
+        """Bring a segment back that was unlinked under us, from the descriptor that outlives it."""
+        writer = self._writer
+        live = writer.live
+        if live is None or live.slot.is_in_place():
+            return
+        with writer.lock:
+            if writer.live is not live:
+                return
+            try:
+                live.slot.restore()
+            except OSError as error:
+                writer.give_up(live, error)
+                raise
+        writer.alarms.note("unlinked", f"the records of stream {live.stream.id} were removed under us; put back")
+        writer.alarms.over("unlinked", "the removed records were put back: find out who removes them")
+
+    def _retire(self) -> None:
+        storage = self._writer.storage
+        if self._retention is not None and isinstance(storage, DiskStorage):
+            retire(storage.service_directory, self._writer, self._retention)
+
+    def _try(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except (OSError, IdentityError) as error:
+            self._writer.note(error)

@@ -1,0 +1,243 @@
+"""A stream that is open for writing: its state, where it goes, and when it must end.
+
+Spool stage. `open_stream` asks the identity for a certificate, names the other streams, and writes the open and
+the policy; `LiveStream` writes the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from otel_audit.evidence.identity import MARGIN, Identity, StreamKey
+from otel_audit.evidence.members import timestamp
+from otel_audit.evidence.stream import MAX_PREDECESSORS, CloseReason, Declaration, Draft, Stream
+from otel_audit.spool.ends import Head
+from otel_audit.spool.mentions import Mentions
+from otel_audit.spool.segment import NoSpace
+from otel_audit.spool.storage import Slot, Storage
+
+CLOCK_STEP_NS = 30 * 60 * 1_000_000_000
+"""A wall clock that moved more than this against the monotonic one: the stream only closes ("Stream")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where times come from; a test puts its own here."""
+
+    unix_nano: Callable[[], int]
+    monotonic_nano: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a stream ends and another goes on."""
+
+    max_age: timedelta = timedelta(hours=24)
+    max_records: int = 1_000_000
+    max_bytes: int = 256 << 20
+
+
+class LiveStream:
+    """One open stream; written to under its writer's lock, synced outside of it."""
+
+    def __init__(self, stream: Stream, slot: Slot, *, rotate_at_unix_nano: int, clock: Clock) -> None:
+        self.stream = stream
+        self.slot = slot
+        self.rotate_at_unix_nano = rotate_at_unix_nano
+        self.is_broken = False
+        """A write or a sync failed: nothing may be written to it any more, not even its close."""
+        self.synced_seq = 0
+        self.named: list[Path] = []
+        """Directories of ended streams that its records name; to be marked once those are on disk."""
+        self.mentions = Mentions()
+        """Streams that its records speak of; retention asks."""
+        self.closed_at = ""
+        """Time of its close, as that says it."""
+        self.first_unsealed_nano: int | None = None
+        """Monotonic time of the first record since the last signed one."""
+        self.signed_nano = clock.monotonic_nano()
+        """Monotonic time of the last signed record."""
+        self._offset_nano = clock.unix_nano() - clock.monotonic_nano()
+        self._clock = clock
+        self._sync_lock = threading.Lock()
+
+    def is_unfit(self, unix_nano: int, monotonic_nano: int) -> CloseReason | None:
+        """Why nothing but the close may be written now; None while events may."""
+        if abs(unix_nano - monotonic_nano - self._offset_nano) > CLOCK_STEP_NS:
+            return "clock"
+        return "rotation" if unix_nano >= self.rotate_at_unix_nano else None
+
+    def write(self, draft: Draft, *, is_lifecycle: bool = False, closes: bool = False) -> None:
+        """Append a draft to the page cache and advance the stream.
+
+        Raises:
+            NoSpace: nothing was written; the stream goes on.
+            OSError: the stream is broken.
+        """
+        try:
+            self.slot.append(draft.body + b"\n", is_lifecycle=is_lifecycle)
+        except OSError as error:
+            # NoSpace is raised before the first byte: the only failure after which the stream may go on
+            self.is_broken = not isinstance(error, NoSpace)
+            raise
+        self.stream.advance(draft, closes=closes)
+        if draft.is_signed:
+            self.signed_nano = self._clock.monotonic_nano()
+            self.first_unsealed_nano = None
+        elif self.first_unsealed_nano is None:
+            self.first_unsealed_nano = self._clock.monotonic_nano()
+
+    def write_lifecycle(self, event: str, context: Mapping[str, Any]) -> str:
+        """Append a signed record about the log; returns its reference.
+
+        Raises:
+            OSError: as `write`.
+        """
+        draft = self.stream.draft_lifecycle(event, self._clock.unix_nano(), context)
+        self.write(draft, is_lifecycle=True)
+        self.mentions.take(event, context)
+        return self.stream.reference
+
+    def link(self, heads: Sequence[Head]) -> None:
+        """Name further streams, 200 a record.
+
+        Raises:
+            OSError: as `write`.
+        """
+        for start in range(0, len(heads), MAX_PREDECESSORS):
+            some = heads[start : start + MAX_PREDECESSORS]
+            self.write_lifecycle("audit.stream.linked", {"audit.predecessors": [head.reference for head in some]})
+            self.named += [head.directory for head in some if head.has_ended]
+
+    def seal(self) -> None:
+        """Append a seal over all records so far.
+
+        Raises:
+            OSError: as `write`.
+        """
+        self.write(self.stream.draft_seal(self._clock.unix_nano()), is_lifecycle=True)
+
+    def close(self, reason: CloseReason, successor: str | None = None) -> None:
+        """Append the close; the key is forgotten.
+
+        Raises:
+            OSError: as `write`.
+        """
+        now = self._clock.unix_nano()
+        self.write(self.stream.draft_close(now, reason, successor), is_lifecycle=True, closes=True)
+        self.closed_at = timestamp(now)
+        if successor is not None:
+            self.mentions.names.add(successor)
+
+    def sync(self, seq: int, timeout_s: float = -1) -> bool:
+        """Make the records up to *seq* durable; one caller's sync serves all who wait meanwhile.
+
+        False when another's sync took longer than *timeout_s* seconds; one's own cannot be cut short.
+
+        Raises:
+            OSError: the stream is broken.
+        """
+        if not self._sync_lock.acquire(timeout=timeout_s):
+            return False
+        try:
+            if self.synced_seq < seq:
+                self._sync()
+        finally:
+            self._sync_lock.release()
+        return True
+
+    def _sync(self) -> None:
+        written = self.stream.seq
+        if not self.is_broken:
+            try:
+                self.slot.sync()
+            except OSError:
+                self.is_broken = True
+                raise
+        if self.is_broken:
+            raise OSError(errno.EIO, f"stream {self.stream.id} was given up, its end may not be durable")
+        self.synced_seq = written
+
+    def wait_durable(self, stream: str, seq: int, timeout_s: float) -> bool:
+        """See `receipt.Durability`."""
+        assert stream == self.stream.id
+        try:
+            return self.sync(seq, timeout_s)
+        except OSError:
+            return False
+
+    def wait_delivered(self, stream: str, seq: int, timeout_s: float) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing delivers from here: False at once."""
+        return False
+
+    def finish(self) -> None:
+        """After the close: sync the rest and end writing. Ownership stays until `slot.release`.
+
+        Raises:
+            OSError: the end may not be durable; the descriptor is closed all the same.
+        """
+        with self._sync_lock:
+            try:
+                self._sync()
+            finally:
+                self.slot.close()
+
+
+def open_stream(
+    storage: Storage,
+    identity: Identity,
+    declaration: Declaration,
+    limits: Limits,
+    clock: Clock,
+    *,
+    after: LiveStream | None = None,
+) -> LiveStream:
+    """Open a new stream and write its first records. *after* is this process's present one, on rotation.
+
+    Raises:
+        IdentityError: no certificate for its key; nothing was written.
+        OSError: it cannot be written; what was begun ends as a crashed stream does.
+    """
+    stream_id = secrets.token_hex(16)
+    key = Ed25519PrivateKey.generate()
+    now = clock.unix_nano()
+    opened = datetime.fromtimestamp(now // 1_000_000_000, UTC)
+    certificates = identity.certify(
+        StreamKey(
+            key.public_key(), stream_id, declaration.service, opened - MARGIN, opened + limits.max_age + MARGIN
+        )
+    )
+    # jittered, so that processes that started together do not ask the identity together a day later
+    age_nano = int(limits.max_age.total_seconds() * 1e9 * random.uniform(0.9, 1.0))  # noqa: S311 - no secret
+    live = LiveStream(
+        Stream(stream_id, key, declaration),
+        storage.slot(stream_id),
+        rotate_at_unix_nano=now + age_nano,
+        clock=clock,
+    )
+    try:
+        heads = list(storage.heads())
+        if after is not None and not after.is_broken:
+            after.sync(after.stream.signed_seq)
+            heads.insert(0, Head(Path(), after.stream.reference, has_ended=False))
+        first = heads[:MAX_PREDECESSORS]
+        live.write(live.stream.draft_open(now, certificates, [head.reference for head in first]), is_lifecycle=True)
+        live.named += [head.directory for head in first if head.has_ended]
+        live.mentions.take("audit.stream.open", {"audit.predecessors": [head.reference for head in first]})
+        live.write(live.stream.draft_policy(clock.unix_nano()), is_lifecycle=True)
+        live.link(heads[MAX_PREDECESSORS:])
+    except OSError:
+        live.slot.abandon()
+        live.slot.release()
+        raise
+    return live

@@ -1,0 +1,102 @@
+"""Who may write to a stream's directory: a POSIX record lock on a file of its own.
+
+Spool stage. The kernel drops the lock when its process ends, however it ends, and a forked child does not
+inherit it; so a lock that can be taken is proof that the writer is gone, and a pid is never asked.
+
+A process must not open its own lock file a second time: closing that second descriptor would drop the lock
+(`fcntl(2)`: locks are of the process, not of the descriptor). `_held` keeps such a mistake out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from otel_audit.spool.layout import LOCK
+
+_held: dict[str, int] = {}
+"""Directories of the streams that this process holds, and the descriptors of their locks."""
+
+
+class Ownership:
+    """The right to write to one stream's directory, until released or until the process ends."""
+
+    __slots__ = ("_directory", "descriptor")
+
+    def __init__(self, directory: str, descriptor: int) -> None:
+        self._directory = directory
+        self.descriptor = descriptor
+
+    def move(self, directory: Path) -> None:
+        """Rename the directory; the lock goes with it.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
+        Path(self._directory).rename(directory)
+        del _held[self._directory]
+        self._directory = str(directory)
+        _held[self._directory] = self.descriptor
+
+    def renew(self) -> None:
+        """Take a lock file that was made anew under the same path; the one that was unlinked is let go.
+
+        Raises:
+            OSError: it cannot be made or locked.
+        """
+        descriptor = _open_lock(Path(self._directory))
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(self.descriptor)
+        _held[self._directory] = self.descriptor = descriptor
+
+    def release(self) -> None:
+        """Give it back; safe to call twice, and after a fork, where there is nothing to give."""
+        if _held.get(self._directory) == self.descriptor:
+            del _held[self._directory]
+            os.close(self.descriptor)
+
+
+def acquire(stream_directory: Path) -> Ownership | None:
+    """Take the stream's lock; None where another process holds it, or this one does.
+
+    Raises:
+        OSError: the lock file cannot be made or opened.
+    """
+    name = str(stream_directory)
+    if name in _held:
+        return None
+    descriptor = _open_lock(stream_directory)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # POSIX allows EAGAIN and EACCES
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    _held[name] = descriptor
+    return Ownership(name, descriptor)
+
+
+def _open_lock(stream_directory: Path) -> int:
+    return os.open(stream_directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def is_held_here(stream_directory: Path) -> bool:
+    """True for a stream that this process writes, or is just recovering."""
+    return str(stream_directory) in _held
+
+
+def _forget_parents() -> None:
+    """In a forked child: the locks stay with the parent, the child only closes its copies."""
+    for descriptor in _held.values():
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parents)

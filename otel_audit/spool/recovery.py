@@ -1,0 +1,134 @@
+"""Ending the streams of processes that are gone: exactly one later stream says where each of them ended.
+
+Spool stage. Whoever holds a crashed stream's lock recovers it. Before the recovery is written, `recovering`
+names the stream that will carry it; so when the recoverer is killed in between, the next one looks there
+first and never writes a second one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import orjson
+
+from otel_audit.spool.ends import End, mark_ended, read_end, sync_file
+from otel_audit.spool.layout import ENDED, UNLOCKED, stream_directories, write_durably
+from otel_audit.spool.mentions import read_mentions
+from otel_audit.spool.ownership import acquire, is_held_here
+from otel_audit.spool.tail import Tail, read_tail
+from otel_audit.spool.writer import Writer
+
+_CLAIM = "recovering"
+_LITTER_AGE_S = 60
+"""A directory this old was not left unlocked by someone who is just about to lock it."""
+
+
+def find_crashed(service: Path) -> Path | None:
+    """Some stream that has not ended and that no process holds; None where there is none."""
+    for directory in stream_directories(service):
+        if not (directory / ENDED).exists() and not is_held_here(directory):
+            with contextlib.suppress(OSError):  # retired meanwhile, or not ours to open: not to be adopted here
+                ownership = acquire(directory)
+                if ownership is not None:
+                    ownership.release()
+                    return directory
+    return None
+
+
+def recover_crashed(service: Path, writer: Writer) -> list[End]:
+    """End every crashed stream of the service; what each was like.
+
+    Raises:
+        OSError, IdentityError: the recovery cannot be written; what remains is left to the next try.
+    """
+    ends: list[End] = []
+    for directory in list(stream_directories(service)):
+        if (directory / ENDED).exists() or is_held_here(directory):
+            continue
+        ownership = acquire(directory)
+        if ownership is None:
+            continue
+        try:
+            if read_end(directory) is None:
+                ends.append(_recover(directory, writer))
+        finally:
+            ownership.release()
+    _clear_litter(service)
+    return ends
+
+
+def _recover(directory: Path, writer: Writer) -> End:
+    tail = read_tail(directory)
+    if tail is None:
+        end = End("empty")
+    else:
+        sync_file(tail.path)
+        if not tail.is_closed:
+            _say(directory, tail, writer)
+        mentions = read_mentions(directory)
+        end = End(
+            "closed" if tail.is_closed else "recovered",
+            tail.reference(directory.name),
+            tail.seq,
+            tail.observed,
+            tuple(sorted(mentions.names)),
+            tuple(sorted(mentions.retired)),
+        )
+    mark_ended(directory, end)
+    return end
+
+
+def _say(directory: Path, tail: Tail, writer: Writer) -> None:
+    """Write the recovery into the present stream, unless one who was killed meanwhile had done so."""
+    if _was_said(directory):
+        return
+    if tail.has_hole:
+        _set_aside(tail)
+    context = {
+        "audit.recovered.stream": directory.name,
+        "audit.recovered.seq": tail.seq,
+        "audit.recovered.hash": tail.hash,
+        "audit.recovered.sealed": tail.signed_seq,
+        "audit.recovered.torn_bytes": tail.torn_bytes,
+    }
+    said = False
+    while not said:
+        by = writer.present_id()
+        write_durably(directory / _CLAIM, orjson.dumps({"by": by}))
+        said = writer.write_lifecycle("audit.stream.recovered", context, only_in=by)
+
+
+def _was_said(directory: Path) -> bool:
+    try:
+        by = str(orjson.loads((directory / _CLAIM).read_bytes())["by"])
+    except (FileNotFoundError, orjson.JSONDecodeError, KeyError):
+        return False
+    return directory.name in read_mentions(directory.parent / Path(by).name).recovered
+
+
+def _set_aside(tail: Tail) -> None:
+    """Move what stands behind a hole, which only a power cut leaves, into a file of its own; nothing is deleted."""
+    with tail.path.open("r+b") as segment:
+        segment.seek(tail.end_offset)
+        write_durably(tail.path.with_suffix(".torn"), segment.read())
+        segment.truncate(tail.end_offset)
+        os.fsync(segment.fileno())
+
+
+def _clear_litter(service: Path) -> None:
+    """Remove directories that a process was killed over before it had locked them; nothing is in them."""
+    for directory in service.glob(f"{UNLOCKED}*"):
+        with contextlib.suppress(OSError):  # its maker is alive after all, or another one clears it
+            if time.time() - directory.stat().st_mtime < _LITTER_AGE_S:
+                continue
+            ownership = acquire(directory)
+            if ownership is not None:
+                try:
+                    for name in directory.iterdir():
+                        name.unlink()
+                    directory.rmdir()
+                finally:
+                    ownership.release()

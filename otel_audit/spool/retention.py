@@ -1,0 +1,133 @@
+"""Removing what has been kept long enough: whole ended streams, the earliest ended first, and then saying so.
+
+Spool stage. A stream is first renamed out of readers' sight, then `audit.retired` is written and synced, then its
+bytes go. Whoever is killed in between leaves renamed directories, which the next run says and removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from otel_audit.evidence.members import timestamp
+from otel_audit.spool.ends import End, read_end
+from otel_audit.spool.layout import ENDED, RETIRING, stream_directories, sync_directory
+from otel_audit.spool.mentions import read_mentions
+from otel_audit.spool.ownership import Ownership, acquire
+from otel_audit.spool.writer import Writer
+
+_STREAMS_A_RECORD = 1000
+_SAID = "said"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long ended streams are kept, and where that is."""
+
+    keep: timedelta
+    place: str
+    """The spool directory's own name, as `audit.retired.place` gives it."""
+    is_delivered: Callable[[str], bool] = lambda _: False
+    """Whether an OTLP endpoint has acknowledged all of a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    directory: Path
+    stream: str
+    end: End
+
+
+def retire(service: Path, writer: Writer, retention: Retention) -> int:
+    """Remove what is old enough; returns how many streams were.
+
+    Raises:
+        OSError, IdentityError: what was renamed is said and removed by the next run.
+    """
+    cutoff = timestamp(writer.clock.unix_nano() - int(retention.keep.total_seconds() * 1e9))
+    ended = sorted(_ended(service), key=lambda found: found.end.observed)
+    old = [found for found in ended if found.end.observed < cutoff]
+    for found in _removable(service, ended, old):
+        # another process was quicker; a rename disturbs nobody who reads it just now
+        with contextlib.suppress(FileNotFoundError):
+            found.directory.rename(service / f"{RETIRING}{found.stream}")
+    return _say_and_remove(service, writer, retention)
+
+
+def _ended(service: Path) -> list[_Ended]:
+    found: list[_Ended] = []
+    for directory in stream_directories(service):
+        end = read_end(directory)
+        if end is not None and end.how == "empty":
+            # not one record, so no time of its own: the directory's
+            end = replace(end, observed=timestamp((directory / ENDED).stat().st_mtime_ns))
+        if end is not None:
+            found.append(_Ended(directory, directory.name, end))
+    return found
+
+
+def _removable(service: Path, ended: Sequence[_Ended], old: Sequence[_Ended]) -> list[_Ended]:
+    """Of those old enough, the earliest: up to the first that says what was retired and is still named."""
+    ids = {found.stream for found in ended}
+    named_by_live: set[str] = set()
+    for directory in stream_directories(service):
+        if directory.name not in ids:
+            named_by_live |= read_mentions(directory).names
+    removable: list[_Ended] = []
+    for index, found in enumerate(old):
+        if found.end.retired:
+            kept = [other.end.names for other in (*old[index + 1 :], *(e for e in ended if e not in old))]
+            if set(found.end.retired) & named_by_live.union(*kept):
+                break
+        removable.append(found)
+    return removable
+
+
+def _say_and_remove(service: Path, writer: Writer, retention: Retention) -> int:
+    """Say what is out of sight and remove it; its lock keeps a second process from saying it too."""
+    removed = 0
+    for delivered in (False, True):
+        batch: list[_Ended] = []
+        owned: list[Ownership] = []
+        try:
+            for directory in sorted(service.glob(f"{RETIRING}*"))[:_STREAMS_A_RECORD]:
+                found = _Ended(
+                    directory, directory.name.removeprefix(RETIRING), read_end(directory) or End("empty")
+                )
+                if retention.is_delivered(found.stream) == delivered:
+                    ownership = acquire(directory)
+                    if ownership is not None:
+                        owned.append(ownership)
+                        batch.append(found)
+            unsaid = [
+                found for found in batch if found.end.how != "empty" and not (found.directory / _SAID).exists()
+            ]
+            if unsaid:
+                _say(writer, retention, unsaid, delivered=delivered)
+                for found in unsaid:
+                    (found.directory / _SAID).touch(mode=0o600)
+            for found in batch:
+                shutil.rmtree(found.directory)
+            removed += len(batch)
+        finally:
+            for ownership in owned:
+                ownership.release()
+    if removed:
+        sync_directory(service)
+    return removed
+
+
+def _say(writer: Writer, retention: Retention, batch: Sequence[_Ended], *, delivered: bool) -> None:
+    context = {
+        "audit.retired.place": retention.place,
+        "audit.retired.streams": [found.stream for found in batch],
+        "audit.retired.records": sum(found.end.seq for found in batch),
+        "audit.retired.ended": max(found.end.observed for found in batch),
+        "audit.retired.delivered": delivered,
+        "audit.policy.digest": writer.config.declaration.policy_digest,
+    }
+    writer.write_lifecycle("audit.retired", context)

@@ -1,0 +1,178 @@
+"""One segment: a file of records that grows by whole lines into room reserved beforehand.
+
+Spool stage. `append` returns with the line in the page cache, where it survives the process. It calls
+`write(2)` through `ctypes.PyDLL`, which keeps the interpreter lock: `os.write` gives the lock up and, beside
+a busy thread, waits 5 ms a call to get it back (measured: 209 µs a call against 22, mean of 300). A mapped
+segment is 1.8 µs cheaper than this, but a file truncated under it, or a disk error, is SIGBUS to the application.
+
+Room is reserved with `fallocate(FALLOC_FL_KEEP_SIZE)`: blocks are the file's own, and yet it ends with its last
+line, so that `grep`, `jq` and `tail -f` read a live segment as they do a closed one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from otel_audit.spool.layout import segment_name, sync_directory
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_write = _libc.write
+_write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
+_write.restype = ctypes.c_ssize_t
+
+FALLOC_FL_KEEP_SIZE = 1  # linux/falloc.h
+_NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+RESERVE_STEP_BYTES = 1 << 20
+"""Room is reserved in such pieces: 1,300 records of 800 bytes, and 32 MiB for 32 idle workers."""
+
+LIFECYCLE_RESERVE_BYTES = 64 << 10
+"""Kept back from events, so that seals and the close of a stream still fit when the disk is full."""
+
+
+class NoSpace(OSError):  # noqa: N818 - an errno with a name
+    """The line was not begun: no room is reserved for it and none is to be had. The segment is intact."""
+
+
+class Segment:
+    """An open segment; not thread-safe, the stream's writer holds a lock.
+
+    *may_grow* is asked before room is reserved: does the spool have that many more bytes?
+    """
+
+    def __init__(self, directory: Path, first_seq: int, may_grow: Callable[[int], bool]) -> None:
+        """Create the file, with its name on disk and room reserved for it.
+
+        Raises:
+            NoSpace: there is no room for a stream to begin.
+            OSError: it cannot be created.
+        """
+        self.path = directory / segment_name(first_seq)
+        self.size_bytes = 0
+        self._may_grow = may_grow
+        self._reserved_bytes = 0
+        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self.reserve(RESERVE_STEP_BYTES)
+            sync_directory(directory)
+        except OSError:
+            os.close(self.descriptor)
+            self.path.unlink()
+            raise
+
+    @property
+    def room_bytes(self) -> int:
+        """What events may still take of the room that is reserved."""
+        return self._reserved_bytes - self.size_bytes - LIFECYCLE_RESERVE_BYTES
+
+    def append(self, line: bytes, *, is_lifecycle: bool = False) -> None:
+        """Write one line, its line feed included, into the page cache.
+
+        Raises:
+            NoSpace: nothing was written, and the segment may be appended to again.
+            OSError: part of the line may stand there; the segment must not be appended to again.
+        """
+        size = len(line)
+        end = self.size_bytes + size + (0 if is_lifecycle else LIFECYCLE_RESERVE_BYTES)
+        if end > self._reserved_bytes:
+            self.reserve(max(RESERVE_STEP_BYTES, end - self._reserved_bytes))
+        written = _write(self.descriptor, line, size)
+        while written < 0 and ctypes.get_errno() == errno.EINTR:
+            written = _write(self.descriptor, line, size)
+        if written != size:
+            self._raise_from(written, size)
+        self.size_bytes += size
+
+    def reserve(self, size_bytes: int) -> None:
+        """Make *size_bytes* more of room certain; a file system that cannot reserve is taken at its word.
+
+        Raises:
+            NoSpace: the volume, a quota or the spool's own limit is full.
+        """
+        if not self._may_grow(size_bytes):
+            raise NoSpace(errno.ENOSPC, "the spool's limit is reached", str(self.path))
+        code = _fallocate(self.descriptor, self._reserved_bytes, size_bytes)
+        if code in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(code, os.strerror(code), str(self.path))
+        if code and code not in _NOT_SUPPORTED:
+            raise OSError(code, os.strerror(code), str(self.path))
+        self._reserved_bytes += size_bytes
+
+    def sync(self) -> None:
+        """Make what was appended durable; gives up the interpreter lock.
+
+        Raises:
+            OSError: it may not be durable, and a second try would not tell (Linux marks the pages clean).
+        """
+        os.fdatasync(self.descriptor)
+
+    def is_in_place(self) -> bool:
+        """False once the file was unlinked, or replaced, under its path."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return False
+        mine = os.fstat(self.descriptor)
+        return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)
+
+    def rewrite(self) -> None:
+        """Write the file anew under its path, from the descriptor, and go on there.
+
+        Raises:
+            OSError: it cannot be written; the segment goes on where it was.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            offset = 0
+            while block := os.pread(self.descriptor, 1 << 20, offset):
+                view = memoryview(block)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                offset += len(block)
+            os.fsync(descriptor)
+            sync_directory(self.path.parent)
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(self.descriptor)
+        self.descriptor = descriptor
+        self._reserved_bytes = self.size_bytes
+        self.reserve(RESERVE_STEP_BYTES)
+
+    def close(self) -> None:
+        """Give back the room that was not used, and the descriptor.
+
+        Raises:
+            OSError: the room could not be given back; the descriptor is closed all the same.
+        """
+        try:
+            os.ftruncate(self.descriptor, self.size_bytes)
+        finally:
+            os.close(self.descriptor)
+
+    def abandon(self) -> None:
+        """Close the descriptor and leave the file as it is: after a fork, or after a failed write."""
+        os.close(self.descriptor)
+
+    def _raise_from(self, written: int, size: int) -> None:
+        if written < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(self.path))
+        raise OSError(errno.EIO, f"short write: {written} of {size} bytes", str(self.path))
+
+
+def _fallocate(descriptor: int, offset: int, size: int) -> int:
+    """Reserve blocks beyond the end of the file; 0, or the errno. `os` has only the call that moves the end."""
+    function = getattr(_libc, "fallocate", None)
+    if function is None:
+        return errno.ENOSYS
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    while function(descriptor, FALLOC_FL_KEEP_SIZE, offset, size) != 0:
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            return code
+    return 0

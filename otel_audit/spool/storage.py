@@ -1,0 +1,207 @@
+"""Where a stream's records go: a directory of its own, or memory.
+
+Spool stage. `DiskStorage` is the spool; `MemoryStorage` is `OTEL_AUDIT_DIR=memory:`, which seals like the other
+and survives nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from otel_audit.spool.ends import Head, heads_to_name
+from otel_audit.spool.layout import LOCK, UNLOCKED, make_directory, service_directory
+from otel_audit.spool.ownership import Ownership, acquire
+from otel_audit.spool.room import Room
+from otel_audit.spool.segment import NoSpace, Segment
+
+
+class Slot(Protocol):
+    """Where the records of one stream are appended."""
+
+    @property
+    def room_bytes(self) -> int:
+        """What events may still take of the room that is reserved."""
+        ...
+
+    def append(self, line: bytes, *, is_lifecycle: bool = False) -> None:
+        """Append one line; see `Segment.append`."""
+        ...
+
+    def reserve(self, size_bytes: int) -> None:
+        """Make room certain; see `Segment.reserve`."""
+        ...
+
+    def sync(self) -> None:
+        """Make what was appended durable."""
+        ...
+
+    def is_in_place(self) -> bool:
+        """False once the records are no longer where a reader finds them."""
+        ...
+
+    def restore(self) -> None:
+        """Put the records back where a reader finds them."""
+        ...
+
+    def close(self) -> None:
+        """End writing; ownership is kept until `release`."""
+        ...
+
+    def abandon(self) -> None:
+        """End writing without touching what stands there."""
+        ...
+
+    def release(self) -> None:
+        """Give up ownership."""
+        ...
+
+
+class Storage(Protocol):
+    """Makes slots, and knows the other streams of the service."""
+
+    def slot(self, stream: str) -> Slot:
+        """A new slot for a new stream.
+
+        Raises:
+            OSError: it cannot be made (`NoSpace`: no room for a stream to begin).
+        """
+        ...
+
+    def heads(self) -> Sequence[Head]:
+        """Last signed records of the other streams, each on disk; see `heads_to_name`."""
+        ...
+
+    def directory_of(self, stream: str) -> Path | None:
+        """Where the stream lies; None in memory."""
+        ...
+
+
+class DiskSlot(Segment):
+    """A segment in a directory that this process owns."""
+
+    def __init__(self, directory: Path, ownership: Ownership, room: Room) -> None:
+        super().__init__(directory, 1, room.may_grow)
+        self._ownership = ownership
+
+    def release(self) -> None:
+        """Let others see that nothing will follow from here."""
+        self._ownership.release()
+
+    def restore(self) -> None:
+        """Write the segment anew from its descriptor, which an unlinked file outlives.
+
+        Raises:
+            OSError: it cannot be written; the records in it end with this process.
+        """
+        directory = self.path.parent
+        make_directory(directory)
+        if not (directory / LOCK).exists():
+            self._ownership.renew()
+        self.rewrite()
+
+
+class DiskStorage:
+    """The spool of one service."""
+
+    def __init__(self, directory: Path, service: str, room: Room) -> None:
+        self.service_directory = service_directory(directory, service)
+        self._room = room
+
+    def slot(self, stream: str) -> DiskSlot:
+        """See `Storage.slot`."""
+        directory = self.service_directory / stream
+        # under another name until it is locked: whoever looks for crashed streams must not find it unlocked
+        draft = self.service_directory / f"{UNLOCKED}{stream}"
+        make_directory(draft)
+        ownership = acquire(draft)
+        if ownership is None:
+            raise OSError(errno.EAGAIN, "its lock is held by another process", str(draft))
+        try:
+            ownership.move(directory)
+            return DiskSlot(directory, ownership, self._room)
+        except OSError:
+            ownership.release()
+            with contextlib.suppress(OSError):  # litter of a failure that is itself raised; recovery clears it
+                for made in (draft, directory):
+                    (made / LOCK).unlink(missing_ok=True)
+                    made.rmdir()
+            raise
+
+    def heads(self) -> Sequence[Head]:
+        """See `Storage.heads`."""
+        return heads_to_name(self.service_directory)
+
+    def directory_of(self, stream: str) -> Path:
+        """See `Storage.directory_of`."""
+        return self.service_directory / stream
+
+
+class MemorySlot:
+    """Records in a list, up to a limit."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        self._storage = storage
+        self.lines: list[bytes] = []
+
+    @property
+    def room_bytes(self) -> int:
+        """See `Slot.room_bytes`."""
+        return self._storage.limit_bytes - self._storage.used_bytes
+
+    def append(self, line: bytes, *, is_lifecycle: bool = False) -> None:
+        """See `Slot.append`.
+
+        Raises:
+            NoSpace: the limit is reached.
+        """
+        if not is_lifecycle and self.room_bytes < len(line):
+            raise NoSpace(errno.ENOSPC, "the limit of records in memory is reached")
+        self.lines.append(line)
+        self._storage.used_bytes += len(line)
+
+    def reserve(self, size_bytes: int) -> None:
+        """See `Slot.reserve`.
+
+        Raises:
+            NoSpace: the limit is reached.
+        """
+        if self.room_bytes < size_bytes:
+            raise NoSpace(errno.ENOSPC, "the limit of records in memory is reached")
+
+    def is_in_place(self) -> bool:
+        """Memory is where it was."""
+        return True
+
+    def sync(self) -> None:
+        """Nothing outlives the process: `durability` in the open record says so."""
+
+    restore = close = abandon = release = sync
+
+
+class MemoryStorage:
+    """Streams in memory, oldest first."""
+
+    def __init__(self, limit_bytes: int = 64 << 20) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self.slots: dict[str, MemorySlot] = {}
+
+    def slot(self, stream: str) -> MemorySlot:
+        """See `Storage.slot`."""
+        self.slots[stream] = MemorySlot(self)
+        return self.slots[stream]
+
+    def heads(self) -> Sequence[Head]:
+        """No other stream can be named: nothing of it will be found later."""
+        return ()
+
+    def directory_of(self, stream: str) -> None:
+        """Nowhere."""
+
+    def bodies(self) -> list[bytes]:
+        """Every record so far, stream after stream."""
+        return [line[:-1] for slot in self.slots.values() for line in slot.lines]

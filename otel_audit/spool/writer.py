@@ -1,0 +1,450 @@
+"""The process's writer: takes events, owns the present stream, replaces it when it must end.
+
+Spool stage. `append` returns once the record is in the page cache (with `fsync=always`: on disk). One a process:
+its stream opens with the first event. A background thread, the keeper, seals, syncs and rotates.
+
+Threads: every method may be called from any. A signal handler or a finaliser that emits while its own thread is
+in the middle of a record is served right after that record. A forked child starts with no stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from otel_audit.errors import IdentityError, InvalidEvent, NoRoom, NotConfigured
+from otel_audit.event import AuditEvent
+from otel_audit.evidence.identity import Identity
+from otel_audit.evidence.members import event_members
+from otel_audit.evidence.stream import CloseReason, Declaration
+from otel_audit.receipt import NOT_RECORDED, Receipt
+from otel_audit.spool.alarm import Alarms
+from otel_audit.spool.gaps import GapReason, Gaps
+from otel_audit.spool.live import Clock, Limits, LiveStream, open_stream
+from otel_audit.spool.segment import NoSpace
+from otel_audit.spool.storage import Storage
+
+ADMISSION_BYTES = 64 << 10
+"""Room held for each request that was let in, in fail mode `closed`: one record of the largest size, or
+eighty of 800 bytes."""
+
+_RETRY_NANO = 1_000_000_000
+"""A stream that could not be opened is tried again after this long, not at every event."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterConfig:
+    """How a writer writes. Intervals are nanoseconds of the monotonic clock."""
+
+    declaration: Declaration
+    limits: Limits
+    seal_records: int = 1000
+    fsync: Literal["interval", "always", "never"] = "interval"
+
+
+class Writer:
+    """Turns events into records of this process's present stream."""
+
+    def __init__(
+        self, config: WriterConfig, storage: Storage, identity: Identity, clock: Clock, alarms: Alarms
+    ) -> None:
+        self.config = config
+        self.storage = storage
+        self.clock = clock
+        self.alarms = alarms
+        self.on_work: Callable[[], None] = lambda: None
+        """Told when the keeper has something to do: a stream opened, a seal fell due, a stream ended."""
+        self._identity = identity
+        self._begin()
+        _writers.add(self)
+
+    def _begin(self) -> None:
+        """State of a process that has written nothing: at first, and in a forked child."""
+        self.live: LiveStream | None = None
+        self.ended: list[tuple[LiveStream, LiveStream | None]] = []
+        """Streams that end here, each with the one that goes on; the keeper finishes them."""
+        self._pid = os.getpid()
+        self.lock = threading.RLock()
+        """Held while a record is made and written, never while waiting for a disk's sync."""
+        self._is_busy = False
+        self._later: deque[Callable[[], object]] = deque()
+        self._gaps = Gaps()
+        self._unsaid_skips = 0
+        self._unsaid_drops = 0
+        self._admitted = 0
+        self._retry_at_nano = 0
+        self._is_shut = False
+
+    # Events
+
+    def append(self, event: AuditEvent) -> Receipt:
+        """Make a record of *event*; see the module for what has happened when this returns.
+
+        The receipt says `recorded=False` where it could not be written; a gap record will tell.
+
+        Raises:
+            NotConfigured: after `shut`.
+            InvalidEvent: the event has a value that no record can carry.
+        """
+        if os.getpid() != self._pid:
+            self.forget_parent()
+        with self.lock:
+            if self._is_busy:
+                receipt = Receipt(recorded=False)
+                self._later.append(lambda: receipt.become(self.append(event)))
+                return receipt
+            self._is_busy = True
+            try:
+                receipt = self._append(event)
+            finally:
+                self._is_busy = False
+        if self._later:
+            self._do_later()
+        self.alarms.say()
+        return receipt
+
+    def lose_unsynced(self, event: AuditEvent) -> Receipt:
+        """Count an event whose record is written and could not be made durable, which `fsync=always` promises."""
+        with self.lock:
+            return self._lose(event, "write-failed", None)
+
+    def skip(self) -> None:
+        """Count an event that the policy left out; it does not open a stream."""
+        with self.lock:
+            if self.live is None:
+                self._unsaid_skips += 1
+            else:
+                self.live.stream.skipped += 1
+
+    def admit(self) -> Callable[[], None]:
+        """Hold room for the records of one request; returns what gives it back.
+
+        Raises:
+            NoRoom: there is none, or no stream can be opened.
+        """
+        with self.lock:
+            try:
+                live = self._present()
+                need = (self._admitted + 1) * ADMISSION_BYTES
+                if live.slot.room_bytes < need:
+                    live.slot.reserve(need - live.slot.room_bytes)
+            except (OSError, IdentityError) as error:
+                self.note(error)
+                raise NoRoom(f"no room for the audit records of this request: {error}") from error
+            finally:
+                self.alarms.say()
+            self._admitted += 1
+        return self._dismiss
+
+    def _dismiss(self) -> None:
+        with self.lock:
+            self._admitted = max(0, self._admitted - 1)
+
+    def _append(self, event: AuditEvent) -> Receipt:
+        for _ in range(2):
+            try:
+                live = self._present()
+            except (OSError, IdentityError) as error:
+                return self._lose(event, _reason(error), error)
+            observed = self.clock.unix_nano()
+            try:
+                draft = live.stream.draft_event(event_members(event, observed))
+            except InvalidEvent:
+                self._lose(event, "invalid", None)
+                raise
+            if draft is None:
+                return self._lose(event, "too-large", None)
+            try:
+                live.write(draft)
+            except NoSpace as error:
+                return self._lose(event, "disk-full", error)
+            except OSError as error:
+                # this record did not get through whole: the stream is over, the event goes to a new one
+                self.give_up(live, error)
+                continue
+            stream = live.stream
+            receipt = Receipt(
+                recorded=True, stream=stream.id, seq=stream.seq, record_hash=draft.hash.hex(), durability=live
+            )
+            if stream.unsealed in (1, self.config.seal_records):
+                self.on_work()
+            if self._gaps:
+                self.tell_gaps()
+            return receipt
+        return self._lose(event, "write-failed", None)
+
+    # Streams
+
+    def _present(self) -> LiveStream:
+        """The stream to write to now: the present one while it is fit, else a new one."""
+        if self._is_shut:
+            raise NotConfigured(
+                "the audit pipeline of this process was shut down: call otel_audit.configure() again"
+            )
+        live = self.live
+        if live is not None:
+            unfit = live.is_unfit(self.clock.unix_nano(), self.clock.monotonic_nano())
+            if unfit is None:
+                return live
+            return self.replace(unfit)
+        if self.clock.monotonic_nano() < self._retry_at_nano:
+            raise _StillDown
+        try:
+            live = open_stream(
+                self.storage, self._identity, self.config.declaration, self.config.limits, self.clock
+            )
+        except (OSError, IdentityError):
+            self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
+            raise
+        self._begin_with(live)
+        return live
+
+    def _begin_with(self, live: LiveStream) -> None:
+        self.live = live
+        live.stream.skipped, self._unsaid_skips = self._unsaid_skips, 0
+        live.stream.dropped, self._unsaid_drops = self._unsaid_drops, 0
+        if self._admitted and live.slot.room_bytes < self._admitted * ADMISSION_BYTES:
+            with contextlib.suppress(OSError):  # those let in will fail one by one, and say so
+                live.slot.reserve(self._admitted * ADMISSION_BYTES)
+        self.alarms.over("spool", "the spool can be written to again")
+        self.alarms.over("identity", "the issuer certifies again")
+        self.on_work()
+
+    def replace(self, reason: CloseReason) -> LiveStream:
+        """End the present stream and go on with a new one. The caller holds the lock (`locked`).
+
+        When the identity cannot be reached at rotation, the present stream goes on and this is tried again.
+
+        Raises:
+            OSError, IdentityError: no new stream can be opened; after a step of the clock there is then none.
+        """
+        old = self.live
+        assert old is not None
+        try:
+            new = open_stream(
+                self.storage, self._identity, self.config.declaration, self.config.limits, self.clock, after=old
+            )
+        except (OSError, IdentityError) as error:
+            self.note(error)
+            if reason == "rotation":
+                old.rotate_at_unix_nano = self.clock.unix_nano() + 60 * _RETRY_NANO
+                return old
+            self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
+            self._end(old, reason, None)
+            raise
+        self._end(old, reason, new)
+        self._begin_with(new)
+        return new
+
+    def _end(self, old: LiveStream, reason: CloseReason, new: LiveStream | None) -> None:
+        self.live = None
+        try:
+            self._write_gaps(old)
+            old.close(reason, new.stream.id if new is not None and reason == "rotation" else None)
+        except OSError as error:
+            self.give_up(old, error)
+            return
+        self.ended.append((old, new))
+        self.on_work()
+
+    def give_up(self, live: LiveStream, error: OSError) -> None:
+        """Give a stream up that could not be written to; it is recovered like that of a crashed process."""
+        live.is_broken = True
+        if self.live is live:
+            self.live = None
+        live.slot.abandon()
+        live.slot.release()
+        self.alarms.note("spool", f"{error.filename or 'the spool'}: {error.strerror}; a new stream is tried")
+        self.on_work()
+
+    # What was lost
+
+    def _lose(self, event: AuditEvent, reason: GapReason, error: Exception | None) -> Receipt:
+        now = self.clock.unix_nano()
+        self._gaps.add(reason, event.time_unix_nano or now, now)
+        if self.live is None:
+            self._unsaid_drops += 1
+        else:
+            self.live.stream.dropped += 1
+        if error is not None:
+            self.note(error)
+        else:
+            self.alarms.note(reason, f"an event could not be recorded ({reason}); the log will carry a gap")
+        return NOT_RECORDED
+
+    def note(self, error: Exception) -> None:
+        """Raise the alarm that *error* calls for."""
+        if isinstance(error, _StillDown):
+            self.alarms.repeat()
+        elif isinstance(error, IdentityError):
+            self.alarms.note("identity", f"{error}; no new stream can be opened")
+        elif isinstance(error, OSError):
+            what = (
+                "is full: events are being lost, make room" if isinstance(error, NoSpace) else "cannot be written"
+            )
+            self.alarms.note(
+                "spool",
+                f"{error.filename or 'the spool'} {what} ({error.strerror}); see OTEL_AUDIT_DIR and fail mode",
+            )
+
+    def tell_gaps(self) -> None:
+        """Write what was lost into the log, if there is room for it again."""
+        with self.lock:
+            live = self.live
+            if live is None or not self._gaps or live.slot.room_bytes <= 0:
+                return
+            try:
+                self._write_gaps(live)
+            except NoSpace as error:
+                self.note(error)
+            except OSError as error:
+                self.give_up(live, error)
+
+    def _write_gaps(self, live: LiveStream) -> None:
+        for reason, context in self._gaps.contexts():
+            live.write_lifecycle("audit.gap", context)
+            self._gaps.remove(reason)
+            self.alarms.over(reason, "events are recorded again")
+            self.alarms.over("spool", "the spool can be written to again")
+
+    # The keeper's work
+
+    def seal_if_due(self) -> LiveStream | None:
+        """Seal the present stream when it owes a seal; returns the stream that was sealed."""
+        with self.lock:
+            live = self.live
+            if live is None or self.clock.monotonic_nano() < self.seal_due_nano(live):
+                return None
+            if live.is_unfit(self.clock.unix_nano(), self.clock.monotonic_nano()) == "clock":
+                return None  # only the close may follow
+            try:
+                live.seal()
+            except NoSpace as error:
+                self.note(error)
+                return None
+            except OSError as error:
+                self.give_up(live, error)
+                return None
+            return live
+
+    def seal_due_nano(self, live: LiveStream) -> int:
+        """Monotonic time at which *live* owes a seal; a tenth early, so that it is never late."""
+        declaration = live.stream.declaration
+        due = live.signed_nano + declaration.heartbeat_interval_ms * 900_000
+        first = live.first_unsealed_nano
+        if first is not None:
+            if live.stream.unsealed >= self.config.seal_records:
+                return first
+            due = min(due, first + declaration.seal_interval_ms * 900_000)
+        return due
+
+    def rotate_if_due(self) -> None:
+        """Replace the present stream when it is old, long or large enough, or the clock has stepped."""
+        with self.lock:
+            live = self.live
+            if live is None:
+                return
+            limits = self.config.limits
+            stream = live.stream
+            reason = live.is_unfit(self.clock.unix_nano(), self.clock.monotonic_nano())
+            if reason is None and (stream.seq >= limits.max_records or stream.size_bytes >= limits.max_bytes):
+                reason = "rotation"
+            if reason is not None:
+                with contextlib.suppress(OSError, IdentityError):  # noted as alarms; tried again
+                    self.replace(reason)
+
+    def write_lifecycle(self, event: str, context: Mapping[str, Any], *, only_in: str | None = None) -> bool:
+        """Write a record about the log, opening a stream where there is none, and sync it.
+
+        *only_in* names the stream that it must stand in; False when another one is present by now.
+
+        Raises:
+            OSError, IdentityError: it could not be written; nothing will refer to it.
+        """
+        with self.lock:
+            live = self._present()
+            if only_in is not None and live.stream.id != only_in:
+                return False
+            try:
+                live.write_lifecycle(event, context)
+            except OSError as error:
+                if not isinstance(error, NoSpace):
+                    self.give_up(live, error)
+                raise
+            seq = live.stream.seq
+        live.sync(seq)
+        return True
+
+    def present_id(self) -> str:
+        """Id of the present stream, opened where there is none.
+
+        Raises:
+            OSError, IdentityError: none can be opened.
+        """
+        with self.lock:
+            return self._present().stream.id
+
+    def take_ended(self) -> list[tuple[LiveStream, LiveStream | None]]:
+        """Streams that were closed since the last call, each with the one that goes on."""
+        with self.lock:
+            ended, self.ended = self.ended, []
+        return ended
+
+    # The end
+
+    def when_idle(self, action: Callable[[], object]) -> None:
+        """Do *action* now, or, called from within a record of this very thread, right after that record."""
+        with self.lock:
+            if self._is_busy:
+                self._later.append(action)
+                return
+        action()
+
+    def shut(self) -> None:
+        """Close the present stream; later events are refused."""
+        with self.lock:
+            self._is_shut = True
+            if self.live is not None:
+                self._end(self.live, "shutdown", None)
+
+    def _do_later(self) -> None:
+        while self._later:
+            try:
+                action = self._later.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            action()
+
+    def forget_parent(self) -> None:
+        """In a forked child: what is open belongs to the parent; this process has written nothing yet."""
+        if self.live is not None and not self.live.is_broken:
+            self.live.slot.abandon()
+        self.alarms.forget()
+        self._begin()
+
+
+class _StillDown(OSError):  # noqa: N818 - a state, not a fault of its own
+    """No stream could be opened a moment ago; not tried again yet."""
+
+
+def _reason(error: Exception) -> GapReason:
+    if isinstance(error, IdentityError):
+        return "no-identity"
+    return "disk-full" if isinstance(error, NoSpace) else "write-failed"
+
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def _forget_parents() -> None:
+    for writer in _writers:
+        writer.forget_parent()
+
+
+os.register_at_fork(after_in_child=_forget_parents)
