@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from tests.vectors import x509
 from tests.vectors.openssl import P256, P384, Ecdsa, Ed25519, Key, Rsa
-from tests.vectors.stream import ROOT, ROOT_PEM_DER, SECOND, T0, Stream
+from tests.vectors.stream import ROOT, SECOND, T0, Stream, root_der
 from tests.vectors.vector import Vector
 
 PAST = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2026, 2, 28, tzinfo=UTC))
@@ -27,7 +27,7 @@ def _finish(stream: Stream) -> Stream:
     return stream.begin().events(2).seal().events(1).close()
 
 
-def _good(name: str, why: str, path: Sequence[bytes], trust: Sequence[bytes] = (ROOT_PEM_DER,)) -> Vector:
+def _good(name: str, why: str, path: Sequence[bytes], trust: Sequence[bytes] | None = None) -> Vector:
     return Vector(f"certificate-ok-{name}", why, [_finish(Stream().certify(path))], trust=trust)
 
 
@@ -35,7 +35,7 @@ def _bad(
     name: str,
     why: str,
     path: Sequence[bytes],
-    trust: Sequence[bytes] = (ROOT_PEM_DER,),
+    trust: Sequence[bytes] | None = None,
     kind: str = "wrong-certificate",
 ) -> Vector:
     stream = _finish(Stream().certify(path))
@@ -154,9 +154,9 @@ def _anchors() -> Iterator[Vector]:
     own = x509.Issuer([(x509.CN, a.id), (x509.O, a.service)], a.key)
     yield _bad("untrusted-self-signed", "A stream that issues itself.", a.issue(own), kind=untrusted)
     yield _good("one-of-two-anchors", "Any of the trusted issuers will do.", a.issue(ROOT),
-                [stranger_der, ROOT_PEM_DER])  # fmt: skip
+                [stranger_der, root_der()])  # fmt: skip
     yield _good("anchor-brought-along", "An element that is the anchor ends the path.",
-                [*a.issue(ROOT), ROOT_PEM_DER])  # fmt: skip
+                [*a.issue(ROOT), root_der()])  # fmt: skip
     old, old_der = x509.root("Old Issuer", Ed25519("old root"), valid=PAST)
     yield _good("anchor-expired", "An anchor counts as name and key alone.", a.issue(old), [old_der])
     yield _good("anchor-expired-brought-along", "Also where the path brings it, for there it ends.",

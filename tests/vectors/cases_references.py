@@ -12,7 +12,7 @@ from tests.vectors.vector import Vector
 
 DAY = 86_400
 OTHER_PLACE = "00112233445566778899aabbccddeeff"
-STRANGER, _ = x509.root("Stranger", Ed25519("stranger root"))
+STRANGER = x509.Issuer([(x509.CN, "Stranger")], Ed25519("stranger root"))
 
 
 def vectors() -> Iterator[Vector]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from tests.vectors import x509
@@ -19,7 +20,7 @@ SECOND = 10**9
 T0 = int(datetime(2026, 3, 1, 8, 0, tzinfo=UTC).timestamp()) * SECOND
 """When the first stream of every vector opens."""
 
-ROOT, ROOT_PEM_DER = x509.root("Vector Issuer", Ed25519("root"))
+ROOT = x509.Issuer([(x509.CN, "Vector Issuer")], Ed25519("root"))
 POLICY = 'rules:\n  - match: {path: "/health"}\n    record: false\n'
 POLICY_DIGEST = hashlib.sha256(POLICY.encode()).hexdigest()
 SYSTEM = {"id": "otel-audit", "type": "system"}
@@ -57,6 +58,12 @@ def base64url(raw: bytes) -> str:
 def signature(key: Key, members: Mapping[str, Any]) -> str:
     unsigned = {name: value for name, value in members.items() if name != "sig"}
     return base64url(key.sign(b"otel-audit/1\n" + encode(unsigned)))
+
+
+@cache
+def root_der() -> bytes:
+    """The certificate of `ROOT`, which every verifier of these archives is given."""
+    return x509.root("Vector Issuer", ROOT.key)[1]
 
 
 class Stream:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.vectors import x509
-from tests.vectors.stream import ROOT_PEM_DER, SECOND, T0, Stream, stamp
+from tests.vectors.stream import SECOND, T0, Stream, root_der, stamp
 
 NEXT_DAY = T0 + 86_400 * SECOND
 
@@ -43,7 +43,8 @@ class Vector:
     """Streams of which the page does not say clearly enough which verdict or finding they get."""
     unclear_kind: bool = False
     """The verdicts are clear, the first finding is not: compare its `seq` alone."""
-    trust: Sequence[bytes] = (ROOT_PEM_DER,)
+    trust: Sequence[bytes] | None = None
+    """DER certificates; None: that of the issuer of all honest streams."""
     now: int = NEXT_DAY
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """`grace_s`, `keep_s`, `place`, `witness`, `since`, `until`."""
@@ -100,7 +101,9 @@ class Vector:
         for path, content in self.files.items():
             (home / path).parent.mkdir(parents=True, exist_ok=True)
             (home / path).write_bytes(content)
-        (home / "trust.pem").write_text("".join(x509.pem(one) for one in self.trust))
+        (home / "trust.pem").write_text(
+            "".join(x509.pem(one) for one in ((root_der(),) if self.trust is None else self.trust))
+        )
         text = json.dumps(self.expected(), indent=1, ensure_ascii=True)
         (home / "expected.json").write_text(text + "\n")
 
