@@ -1,0 +1,50 @@
+"""Every verb of `otel-audit`, and the functions that answer it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from otel_audit.cli.demo import demo
+from otel_audit.cli.doctor import doctor
+from otel_audit.cli.keys import keys
+from otel_audit.cli.recover import recover
+from otel_audit.cli.show import show
+from otel_audit.cli.verify import verify
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+app = typer.Typer(
+    name="otel-audit",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    context_settings=_CONTEXT,
+)
+for answer in (demo, verify, show, recover, doctor):
+    app.command()(answer)
+app.add_typer(keys)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"otel-audit {version('otel-audit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Who did what to which record, and proof that nobody edited the answer.
+
+    \b
+    Exit status: 0 yes, 1 no and here is why, 2 usage or unreadable, 3 cannot be
+    shown, 4 nothing found.
+    """

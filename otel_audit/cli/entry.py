@@ -1,0 +1,86 @@
+"""The console script: runs a command, turns what went wrong into one line and an exit status.
+
+Commands return their exit status and raise `AuditError`; only this module prints errors and ends the
+process. 0 yes, 1 no, 2 usage or unreadable, 3 cannot be shown, 4 nothing found; 130 after Ctrl-C and 141
+after a closed pipe, as the shell would report the signals.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from otel_audit.cli.printed import printable
+from otel_audit.errors import AuditError
+
+USAGE = 2
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+def main() -> None:
+    """Run `otel-audit` on the process's arguments and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit status. Errors are one line on standard error, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # LANG=C: a user's name outside of ASCII is printed escaped rather than refused
+            stream.reconfigure(errors="backslashreplace")
+    if find_spec("typer") is None or find_spec("rich") is None:
+        return _complain('the command line is not installed: pip install "otel-audit[cli]"')
+    try:
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _pipe_closed()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except AuditError as error:
+        return _complain(str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}")
+    return status
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    import typer
+
+    from otel_audit.cli.commands import app
+
+    try:
+        status = typer.main.get_command(app).main(list(arguments), prog_name="otel-audit", standalone_mode=False)
+    except typer.TyperException as error:
+        return _complain(f"{error.format_message()} (otel-audit --help says what is accepted)")
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):
+            # typer 0.29: _main turns EPIPE into exit(1), which here would mean "tampered"
+            raise stop.__context__ from None
+        raise
+    return status if isinstance(status, int) else 0
+
+
+def _complain(message: str) -> int:
+    try:
+        print(f"otel-audit: {printable(message)}", file=sys.stderr)  # noqa: T201 - the command line's own voice
+    except BrokenPipeError:
+        return _pipe_closed()
+    return USAGE
+
+
+def _pipe_closed() -> int:
+    # What is still buffered would raise again when the interpreter flushes at exit (docs.python.org,
+    # library/signal: "Note on SIGPIPE")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    return PIPE_CLOSED

@@ -1,0 +1,82 @@
+"""What a command reads and whom it trusts: the sources it was named, else what this machine knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from otel_audit.errors import InvalidSetting, SourceError
+from otel_audit.evidence.identity import holds_private_key, local_issuers
+from otel_audit.settings import Settings
+from otel_audit.sources import Source, open_source
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Sources to read and issuers to trust."""
+
+    names: tuple[str, ...]
+    sources: tuple[Source, ...]
+    trust: tuple[x509.Certificate, ...]
+    private_keys_here: tuple[x509.Certificate, ...]
+    """Those of the trusted issuers whose private key lies on this machine."""
+
+
+def open_reading(names: Sequence[str], trust: Sequence[str]) -> Reading:
+    """Open the sources *names* (none: the local spool), trust the PEM files *trust* (none: the local issuer).
+
+    Raises:
+        SourceError: a source or a certificate cannot be read.
+        InvalidSetting: a setting is invalid, or `memory:` where the local spool is asked for.
+    """
+    settings = Settings.from_environ(os.environ)
+    if not names:
+        if settings.directory is None:
+            raise InvalidSetting(
+                "OTEL_AUDIT_DIR='memory:': nothing is kept on this machine; name a SOURCE, or set a directory"
+            )
+        names = [str(settings.directory)] if settings.directory.exists() else []
+    sources = tuple(open_source(name) for name in names)
+    here = known_issuers(settings)
+    trusted = tuple(certificate for path in trust for certificate in _certificates(Path(path))) if trust else here
+    held = private_keys(settings)
+    return Reading(tuple(names), sources, trusted, tuple(issuer for issuer in trusted if issuer in held))
+
+
+def known_issuers(settings: Settings) -> tuple[x509.Certificate, ...]:
+    """The issuers that this machine uses itself: its self-made one, and that of a configured file.
+
+    Raises:
+        IdentityError: the state directory's issuer cannot be read.
+        SourceError: the configured certificate cannot be.
+    """
+    own = local_issuers(settings.directory) if settings.directory is not None else []
+    return (*own, *_configured(settings))
+
+
+def private_keys(settings: Settings) -> tuple[x509.Certificate, ...]:
+    """Those of the known issuers whose private key this machine holds as well."""
+    has_own = settings.directory is not None and holds_private_key(settings.directory)
+    return known_issuers(settings) if has_own else _configured(settings)
+
+
+def _configured(settings: Settings) -> tuple[x509.Certificate, ...]:
+    if not settings.identity.startswith("file:"):
+        return ()
+    # The first is the issuer itself; those above it are its business
+    return _certificates(Path(settings.identity.removeprefix("file:").split(",")[0]))[:1]
+
+
+def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    try:
+        return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
+    except OSError as error:
+        raise SourceError(
+            f"{path}: cannot be read ({error.strerror}); expected a PEM certificate to trust"
+        ) from error
+    except ValueError as error:
+        raise SourceError(f"{path}: not a PEM certificate; otel-audit keys export prints one") from error

@@ -1,0 +1,166 @@
+"""`otel-audit show`: what happened?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from otel_audit.cli import terminal
+from otel_audit.cli.arguments import moment
+from otel_audit.cli.event_line import Standing, columns_for, event_line
+from otel_audit.cli.options import Json, Service, Since, Sources, Trust, Until
+from otel_audit.cli.printed import escaped_json
+from otel_audit.cli.reading import Reading, open_reading
+from otel_audit.cli.trace_tree import print_traces
+from otel_audit.cli.verdict import headline
+from otel_audit.errors import InvalidSetting
+from otel_audit.search.follow import Follower
+from otel_audit.search.query import Query
+from otel_audit.search.selection import Found, Selection
+from otel_audit.search.watched import watched
+from otel_audit.verify import verify as verdict_on
+from otel_audit.verify.verdict import Verdict
+
+NOTHING = 4
+
+
+def show(
+    sources: Sources = None,
+    actor: Annotated[
+        str | None,
+        typer.Option("--actor", metavar="A", help="Who: id or name, also on whose behalf. * and ? are wildcards."),
+    ] = None,
+    action: Annotated[
+        str | None, typer.Option("--action", metavar="V", help="What: READ, CREATE, UPDATE, DELETE, LOGIN …")
+    ] = None,
+    event: Annotated[
+        str | None,
+        typer.Option(
+            "--event", metavar="E", help="Kind of event: db.query, 'user.*'; 'audit.*' for the log's own."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", metavar="T", help="On what: id, type or type:id, such as db.table:customers."),
+    ] = None,
+    outcome: Annotated[
+        str | None, typer.Option("--outcome", metavar="O", help="How it ended: success, failure or unknown.")
+    ] = None,
+    trace: Annotated[
+        str | None,
+        typer.Option("--trace", metavar="ID", help="One trace, as a tree: each request with its queries."),
+    ] = None,
+    service: Service = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the N most recent.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with what is written from now on, until Ctrl-C.")
+    ] = False,
+    trust: Trust = None,
+    json: Json = False,
+) -> int:
+    """What happened? One line an event, most recent last.
+
+    The log is verified as it is read, and standard error says how that went. A
+    line that begins with ~ is not sealed yet, one with ! is of a stream that was
+    tampered with. What was done before a request's user was known is found under
+    that user, as "anonymous → alice".
+
+    \b
+    Examples:
+      otel-audit show --since 90m
+      otel-audit show --actor alice --action DELETE --json
+      otel-audit show --trace 4bf92f3577b34da6a3ce929d0e0e4736
+
+    \b
+    Exit status: 0 shown, 1 shown but the log was tampered with, 2 usage or
+    unreadable, 4 nothing matches.
+    """
+    now = datetime.now(UTC)
+    if limit is not None and limit < 1:
+        raise InvalidSetting(f"--limit '{limit}': expected 1 or more")
+    query = Query(
+        actor=actor,
+        action=action,
+        event=event,
+        target=target,
+        outcome=outcome,
+        trace=trace,
+        service=service,
+        since=moment("--since", since, now=now),
+        until=moment("--until", until, now=now),
+    )
+    reading = open_reading(sources or [], trust or [])
+    with Selection(query) as selection:
+        verdict = _verify(reading, query, selection)
+        shown = _write(selection.found(limit), _standings(verdict), is_tree=trace is not None, is_json=json)
+        _remark(verdict, shown)
+        if follow:
+            follower = Follower([Path(name) for name in reading.names], query, selection)
+            for found in follower:
+                _write([found], lambda _: "unsealed", is_tree=False, is_json=json)
+                sys.stdout.flush()
+    if verdict.status == "tampered":
+        return verdict.exit_status
+    return 0 if shown else NOTHING
+
+
+def _verify(reading: Reading, query: Query, selection: Selection) -> Verdict:
+    with terminal.progress("reading and verifying") as progress:
+        return verdict_on(
+            watched(reading.sources, selection.take),
+            trust=reading.trust,
+            since=query.since,
+            until=query.until,
+            progress=progress,
+        )
+
+
+def _standings(verdict: Verdict) -> Callable[[Found], Standing]:
+    streams = {stream.stream: stream for stream in verdict.streams}
+
+    def standing(found: Found) -> Standing:
+        stream = streams.get(found.stream)
+        if stream is None or stream.verdict == "tampered":
+            return "tampered"
+        return "sealed" if found.seq <= stream.sealed else "unsealed"
+
+    return standing
+
+
+def _write(found: Iterable[Found], standing: Callable[[Found], Standing], *, is_tree: bool, is_json: bool) -> int:
+    """Write what was found; returns how many records that were."""
+    console = terminal.answers()
+    if is_tree and not is_json:
+        return print_traces(console, found, standing)
+    columns = columns_for(console)
+    shown = 0
+    for one in found:
+        shown += 1
+        if is_json:
+            terminal.write_line(escaped_json(one.body.decode()))
+            continue
+        line = event_line(one.members, standing(one), columns, one.learnt_actor)
+        if console.is_terminal:
+            console.print(line)
+        else:
+            terminal.write_line(line.plain.rstrip())
+    return shown
+
+
+def _remark(verdict: Verdict, shown: int) -> None:
+    """Say on standard error what stands behind the lines on standard output."""
+    sys.stdout.flush()
+    console = terminal.remarks()
+    if not shown:
+        console.print(Text("otel-audit: nothing matches"))
+    console.print(headline(verdict))
+    if verdict.status in ("tampered", "incomplete"):
+        console.print(Text("otel-audit verify explains this finding by finding"))

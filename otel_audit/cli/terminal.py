@@ -1,0 +1,60 @@
+"""Where output goes: consoles for people, lines for machines, progress where somebody watches."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from otel_audit.cli.printed import json_line
+
+PIPED_WIDTH = 160
+"""Columns of a table that no terminal shows: wide enough for a stream's id beside its times."""
+
+
+def answers() -> Console:
+    """Standard output. Colour on a terminal only, and never with NO_COLOR (no-color.org: rich honours it)."""
+    return _console(stderr=False)
+
+
+def remarks() -> Console:
+    """Standard error: what is said about the answer."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else PIPED_WIDTH
+    return Console(
+        file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False, legacy_windows=False
+    )
+
+
+def write_line(line: str) -> None:
+    """One line on standard output, already safe to print, outside of any console's wrapping."""
+    sys.stdout.write(line + "\n")
+
+
+def write_json(value: object) -> None:
+    """One JSON document on one line of standard output."""
+    write_line(json_line(value))
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int], None] | None]:
+    """A moving line on standard error while somebody watches; None where nobody does.
+
+    What is yielded is called with the number of records read so far.
+    """
+    console = remarks()
+    if not console.is_terminal or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[read]:,} records"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None, read=0)
+        yield lambda read: bar.update(task, read=read)

@@ -1,0 +1,253 @@
+"""A verdict on paper: the answer first, then each stream, each finding explained, and whose word it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from otel_audit.cli.explanations import FINDINGS, WARNINGS, Explanation
+from otel_audit.cli.printed import printable, shortened
+from otel_audit.cli.reading import Reading
+from otel_audit.verify.verdict import Finding, Issuer, Status, StreamVerdict, Verdict
+
+STYLES: dict[Status, str] = {
+    "verified": "bold green",
+    "tampered": "bold red",
+    "incomplete": "bold yellow",
+    "empty": "bold",
+}
+SHOWN_STREAMS = 20
+"""Rows of verified streams; those with another verdict are always shown."""
+SHOWN_FINDINGS = 10
+"""Places listed for each kind of finding; `--json` lists them all."""
+
+
+def as_json(verdict: Verdict, reading: Reading) -> dict[str, Any]:
+    """The document that `verify --json` prints."""
+    return {
+        "verdict": verdict.status,
+        "scope": verdict.scope,
+        "checked_at": verdict.checked_at,
+        "records": verdict.records,
+        "pending": verdict.pending,
+        "adopted": verdict.adopted,
+        "streams": [_stream_json(stream) for stream in verdict.streams],
+        "findings": [_finding_json(finding) for finding in verdict.findings],
+        "trust": [_issuer_json(issuer, reading) for issuer in verdict.trust],
+    }
+
+
+def _stream_json(stream: StreamVerdict) -> dict[str, Any]:
+    return {
+        "stream": stream.stream,
+        "service": stream.service,
+        "first_seq": stream.first_seq,
+        "last_seq": stream.last_seq,
+        "records": stream.records,
+        "sealed": stream.sealed,
+        "closed": stream.closed,
+        "opened": stream.opened,
+        "last_observed": stream.last_observed,
+        "verdict": stream.verdict,
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "stream": finding.stream,
+        "seq": finding.seq,
+        "count": finding.count,
+        "message": finding.message,
+    }
+
+
+def _issuer_json(issuer: Issuer, reading: Reading) -> dict[str, Any]:
+    document: dict[str, Any] = {"subject": issuer.subject, "sha256": issuer.sha256}
+    return {**document, "private_key_here": True} if _is_held_here(issuer, reading) else document
+
+
+def _is_held_here(issuer: Issuer, reading: Reading) -> bool:
+    return any(held.fingerprint(hashes.SHA256()).hex() == issuer.sha256 for held in reading.private_keys_here)
+
+
+def print_verdict(console: Console, verdict: Verdict, reading: Reading) -> None:
+    """Write *verdict* for people."""
+    console.print(headline(verdict))
+    for line in _remarks(verdict, reading):
+        console.print(Text(line))
+    if verdict.streams:
+        console.print(_streams(verdict, console.width))
+    services = {stream.stream: stream.service for stream in verdict.streams}
+    for severity, title in (
+        ("error", "Tampered with"),
+        ("incomplete", "Cannot be shown"),
+        ("warning", "Worth knowing"),
+    ):
+        findings = [finding for finding in verdict.findings if finding.severity == severity]
+        if findings:
+            console.print(Text(f"\n{title}", style="bold"))
+            _print_findings(console, findings, services)
+    if verdict.status != "empty":
+        _print_trust(console, verdict, reading)
+
+
+def headline(verdict: Verdict) -> Text:
+    """The answer in one sentence, in words that need no knowledge of the format."""
+    said = Text(verdict.status.upper(), style=STYLES[verdict.status])
+    return said.append(f": {_answer(verdict)}", style="not bold")
+
+
+def _answer(verdict: Verdict) -> str:
+    match verdict.status:
+        case "verified":
+            whole = (
+                "whole and unaltered" if verdict.scope == "whole" else "unaltered and without gaps in this period"
+            )
+            return f"{_records(verdict)}, {whole}"
+        case "empty":
+            return "no record at all"
+        case "tampered":
+            return _first(verdict, "error")
+        case "incomplete":
+            return f"{_first(verdict, 'incomplete')}; what is here shows no change"
+
+
+def _records(verdict: Verdict) -> str:
+    checked = verdict.records - verdict.pending - verdict.adopted
+    return f"{_count(checked, 'record')} in {_count(len(verdict.streams), 'stream')}"
+
+
+def _first(verdict: Verdict, severity: str) -> str:
+    findings = [finding for finding in verdict.findings if finding.severity == severity]
+    if not findings:
+        return "no finding is given"
+    rest = len(findings) - 1
+    more = f" (and {_count(rest, 'more finding')})" if rest else ""
+    return printable(_sentence(findings[0])) + more
+
+
+def _sentence(finding: Finding) -> str:
+    where = f"stream {finding.stream[:8]}: " if finding.stream else ""
+    return f"{where}{finding.message or finding.kind}"
+
+
+def _remarks(verdict: Verdict, reading: Reading) -> Iterable[str]:
+    if verdict.status == "empty":
+        read = ", ".join(reading.names) or "the local spool, which does not exist yet"
+        yield f"Nothing was found in {printable(read)}."
+        return
+    if verdict.status != "verified":
+        yield f"Read: {_count(verdict.records, 'record')} in {_count(len(verdict.streams), 'stream')}."
+    if verdict.pending:
+        yield f"{_count(verdict.pending, 'record')} pending: not sealed yet, so not vouched for by a signature."
+    if verdict.adopted:
+        yield f"{_count(verdict.adopted, 'record')} adopted after a crash: kept by the machine alone until then."
+    if verdict.scope == "window":
+        yield "This is the verdict on the period asked for, not on the whole log."
+
+
+def _streams(verdict: Verdict, width: int) -> Table:
+    unsound = [stream for stream in verdict.streams if stream.verdict != "verified"]
+    sound = [stream for stream in verdict.streams if stream.verdict == "verified"]
+    hidden = max(len(sound) - SHOWN_STREAMS, 0)
+    shown = unsound + sound[hidden:]
+    is_wide = width >= 110
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("stream", "service"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("records", justify="right", no_wrap=True)
+    if is_wide:
+        table.add_column("sealed to", justify="right", no_wrap=True)
+        table.add_column("first record (UTC)", no_wrap=True)
+    for name in ("last record (UTC)", "end", "verdict"):
+        table.add_column(name, no_wrap=True)
+    for stream in shown:
+        table.add_row(*_row(stream, is_wide=is_wide))
+    if hidden:
+        table.caption = f"… and {_count(hidden, 'earlier stream')}, verified"
+        table.caption_justify = "left"
+    return table
+
+
+def _row(stream: StreamVerdict, *, is_wide: bool) -> list[Text]:
+    cells = [
+        Text(stream.stream if is_wide else stream.stream[:8]),
+        Text(shortened(printable(stream.service or "?"), 24 if is_wide else 12)),
+        Text(f"{stream.records:,}"),
+    ]
+    if is_wide:
+        cells += [Text(f"{stream.sealed:,}"), Text(_second(stream.opened))]
+    return [
+        *cells,
+        Text(_second(stream.last_observed)),
+        Text("closed" if stream.closed else "open"),
+        Text(stream.verdict, style=STYLES[stream.verdict]),
+    ]
+
+
+def _second(time: str | None) -> str:
+    return printable(time[:19].replace("T", " ")) if time else "?"
+
+
+def _print_findings(console: Console, findings: Sequence[Finding], services: dict[str, str | None]) -> None:
+    by_kind: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_kind.setdefault(finding.kind, []).append(finding)
+    for kind, alike in by_kind.items():
+        severity = alike[0].severity
+        style = {"error": "bold red", "incomplete": "bold yellow", "warning": "bold"}[severity]
+        explanation = (WARNINGS if severity == "warning" else FINDINGS).get(kind, Explanation("", ""))
+        console.print(Padding(Text(printable(kind), style=style), (0, 0, 0, 2)))
+        for finding in alike[:SHOWN_FINDINGS]:
+            console.print(Padding(Text(_place(finding, services)), (0, 0, 0, 4)))
+        if len(alike) > SHOWN_FINDINGS:
+            console.print(
+                Padding(
+                    Text(f"… and {_count(len(alike) - SHOWN_FINDINGS, 'more')}; --json lists them"), (0, 0, 0, 4)
+                )
+            )
+        for label, text in (("means", explanation.means), ("do", explanation.do)):
+            if text:
+                console.print(Padding(Text(f"{label}: {text}", style="dim"), (0, 0, 0, 4)))
+
+
+def _place(finding: Finding, services: dict[str, str | None]) -> str:
+    place = ""
+    if finding.stream is not None:
+        service = services.get(finding.stream)
+        place = f"stream {finding.stream}" + (f" of {service}" if service else "")
+        place += f", record {finding.seq}: " if finding.seq is not None else ": "
+    times = f" ({_count(finding.count, 'record')})" if finding.count > 1 else ""
+    return printable(f"{place}{finding.message or finding.kind}") + times
+
+
+def _print_trust(console: Console, verdict: Verdict, reading: Reading) -> None:
+    console.print()
+    if not verdict.trust:
+        console.print(Text("Rests on nobody's word: no trusted issuer stands behind these records."))
+    for issuer in verdict.trust:
+        console.print(Text(f"Rests on the word of {printable(issuer.subject)}"))
+        console.print(Padding(Text(f"SHA-256 {issuer.sha256}", style="dim"), (0, 0, 0, 2)))
+        if _is_held_here(issuer, reading):
+            console.print(
+                Padding(
+                    Text(
+                        "Its private key lies on this machine: whoever controls the machine can sign in its name. "
+                        "What others hold (a second copy, a witness) is what such a one cannot rewrite.",
+                        style="yellow",
+                    ),
+                    (0, 0, 0, 2),
+                )
+            )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 or noun == "more" else f"{number:,} {noun}s"
