@@ -117,7 +117,15 @@ class AuditLogger:
             RecordingFailed: in fail mode `closed` only; the caller replaces the response.
         """
         pipeline = _pipeline
-        return NOT_RECORDED if pipeline is None else pipeline.record(event)
+        if pipeline is None:
+            return NOT_RECORDED
+        try:
+            return pipeline.record(event)
+        except InvalidEvent as error:  # an instrumentation's mistake, or a value no one foresaw; counted as lost
+            _log.error("otel-audit: %s: an event of %s could not be recorded: %s", self.name, event.event, error)
+            return NOT_RECORDED
+        except NotConfigured:  # shut down since the line above
+            return NOT_RECORDED
 
     def admit(self) -> Callable[[], None] | None:
         """Reserve room for the records of one request; see `Pipeline.admit`.
@@ -137,7 +145,9 @@ def get_audit_logger(name: str) -> AuditLogger:
     return AuditLogger(name)
 
 
-def login_failed(claimed: str | None = None, *, reason: str | None = None, context: Context | None = None) -> Receipt:
+def login_failed(
+    claimed: str | None = None, *, reason: str | None = None, context: Context | None = None
+) -> Receipt:
     """Record that a sign-in failed: `user.login_failed`, action LOGIN, outcome failure.
 
     *claimed* is the name that was tried. It is hashed, because people type passwords there, and stands

@@ -46,6 +46,7 @@ OTEL_AUDIT_HASH_KEY = "OTEL_AUDIT_HASH_KEY"
 OTEL_AUDIT_HASH_KEY_FILE = "OTEL_AUDIT_HASH_KEY_FILE"
 OTEL_AUDIT_QUERY_TEXT = "OTEL_AUDIT_QUERY_TEXT"
 
+_RESOURCE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _UNITS_BYTES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -140,9 +141,9 @@ class Settings:
     """None: the one made in the state directory."""
     query_text: Literal["none", "summary", "sanitized"] = "sanitized"
     service_name: str = "unknown_service"
-    resource: Mapping[str, str] = field(default_factory=lambda: dict[str, str]())
+    resource: Mapping[str, str] = field(default_factory=dict[str, str])
     """What `OTEL_RESOURCE_ATTRIBUTES` says, `service.name` included."""
-    origins: Mapping[str, Origin] = field(default_factory=lambda: dict[str, Origin](), compare=False)
+    origins: Mapping[str, Origin] = field(default_factory=dict[str, Origin], compare=False)
     """By variable: its value and where that came from."""
 
     @staticmethod
@@ -215,6 +216,11 @@ def _resource(environ: Mapping[str, str]) -> dict[str, str]:
     if service:
         resource["service.name"] = service
     resource.setdefault("service.name", "unknown_service")
+    for key in resource:
+        if _RESOURCE_KEY.fullmatch(key) is None or key.startswith("audit."):
+            raise InvalidSetting(f"OTEL_RESOURCE_ATTRIBUTES: {key!r}: expected a name of ASCII, not of 'audit.*'")
+    if sum(len(key) + len(value) for key, value in resource.items()) > 4096:
+        raise InvalidSetting("OTEL_RESOURCE_ATTRIBUTES: expected at most 4096 characters, they stand in a record")
     if len(resource["service.name"]) > 64:
         # RFC 5280 ub-organization-name: the certificate of each stream carries it as its one O
         raise InvalidSetting(
@@ -322,9 +328,7 @@ def _key_file(text: str) -> bytes:
 _SEALING = _within(parse_duration, timedelta(milliseconds=100), timedelta(seconds=300), "100ms to 300s")
 
 VARIABLES: tuple[Variable, ...] = (
-    Variable(
-        OTEL_AUDIT_ENABLED, "enabled", "true", "off switch, announced in the application's log", _boolean
-    ),
+    Variable(OTEL_AUDIT_ENABLED, "enabled", "true", "off switch, announced in the application's log", _boolean),
     Variable(
         OTEL_AUDIT_DIR,
         "directory",
@@ -343,9 +347,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         OTEL_AUDIT_SIGN, "sign", "seal", "`seal`, or `record` to sign every record", _one_of("seal", "record")
     ),
-    Variable(
-        OTEL_AUDIT_SEAL_INTERVAL, "seal_interval", "5s", "longest time a record stays unsealed", _SEALING
-    ),
+    Variable(OTEL_AUDIT_SEAL_INTERVAL, "seal_interval", "5s", "longest time a record stays unsealed", _SEALING),
     Variable(
         OTEL_AUDIT_SEAL_RECORDS,
         "seal_records",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from otel_audit.evidence.canonical import MAX_RECORD_BYTES, SCHEMA, encode, record_hash
+from otel_audit.evidence.canonical import MAX_RECORD_BYTES, SCHEMA, encode
 from otel_audit.evidence.members import Members, fit, timestamp, without_surrogates
 from otel_audit.evidence.merkle import Tree
 from otel_audit.evidence.signatures import sign
@@ -23,8 +23,8 @@ CloseReason = Literal["shutdown", "rotation", "clock"]
 MAX_PREDECESSORS = 200
 
 _LIFECYCLE_ACTOR = {"id": "otel-audit", "type": "system"}
-_SEQ_ROOM = 260
-"""Bytes that stream, seq, prev and sig add to a record at most."""
+_SIG_ROOM = 95
+"""Bytes that `,"sig":"…"` adds to a record."""
 
 _FOLD_RECORDS = 64
 """Leaves taken into the tree at once: a third cheaper than one by one, and 50 µs at most for one emit."""
@@ -112,17 +112,19 @@ class Stream:
         members["seq"] = self.seq + 1
         if self._prev is not None:
             members["prev"] = self._prev
-        if self.declaration.sign == "record":
-            return self._signed(members)
+        is_signed = self.declaration.sign == "record"
         try:
             body = encode(members)
         except TypeError:  # orjson's answer to lone surrogates
-            body = encode(without_surrogates(members))
-        if len(body) > MAX_RECORD_BYTES:
-            smaller = fit(without_surrogates(members))
+            members = without_surrogates(members)
+            body = encode(members)
+        if len(body) > MAX_RECORD_BYTES - _SIG_ROOM * is_signed:
+            smaller = fit(members, _SIG_ROOM * is_signed)
             if smaller is None:
                 return None
-            body = encode(smaller)
+            members, body = smaller, encode(smaller)
+        if is_signed:
+            return self._signed(members)
         return Draft(body, hashlib.sha256(body).digest(), is_signed=False)
 
     def draft_open(
@@ -181,10 +183,7 @@ class Stream:
         }
         if self._prev is not None:
             members["prev"] = self._prev
-        draft = self._signed(members)
-        if draft is None:
-            raise ValueError(f"{event}: {len(encode(context))} bytes of context do not fit a record")
-        return draft
+        return self._signed(members)
 
     def advance(self, draft: Draft, *, closes: bool = False) -> None:
         """Take note that *draft* was written. *closes*: it is the close; the key is forgotten."""
@@ -214,12 +213,9 @@ class Stream:
             "audit.seal.skipped": self.skipped,
         }
 
-    def _signed(self, members: Members) -> Draft | None:
+    def _signed(self, members: Members) -> Draft:
+        """*members* with their signature; that they fit is the care of `configure`, which bounds policy and resource."""
         if self._key is None:
             raise StreamClosed(f"stream {self.id} is closed: nothing may follow its close")
-        fitting = fit(without_surrogates(members), _SEQ_ROOM)
-        if fitting is None:
-            return None
-        fitting = {**fitting, "sig": sign(self._key, encode(fitting))}
-        body = encode(fitting)
-        return Draft(body, bytes.fromhex(record_hash(body)), is_signed=True)
+        body = encode({**members, "sig": sign(self._key, encode(members))})
+        return Draft(body, hashlib.sha256(body).digest(), is_signed=True)

@@ -59,6 +59,11 @@ class Keeper:
                 self._thread.join(timeout_s)
         self._pid = 0
 
+    def finish(self) -> None:
+        """After `stop` and the writer's `shut`: make the end durable."""
+        self._try(self.finish_ended)
+        self._writer.alarms.say()
+
     def _run(self) -> None:
         wake = self._wake
         while not self._is_stopping:

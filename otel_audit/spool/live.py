@@ -7,11 +7,12 @@ the policy; `LiveStream` writes the rest.
 from __future__ import annotations
 
 import errno
+import os
 import random
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,7 @@ def open_stream(
         IdentityError: no certificate for its key; nothing was written.
         OSError: it cannot be written; what was begun ends as a crashed stream does.
     """
+    declaration = replace(declaration, resource={**declaration.resource, "process.pid": os.getpid()})
     stream_id = secrets.token_hex(16)
     key = Ed25519PrivateKey.generate()
     now = clock.unix_nano()

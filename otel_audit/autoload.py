@@ -1,0 +1,85 @@
+"""What `opentelemetry-instrument` calls in every Python process, before the application is imported.
+
+Entry point `opentelemetry_pre_instrument`: it runs beside any distro or none, with the SDK disabled, and with
+every instrumentation disabled. It must cost nothing in the many processes that never see an event.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from opentelemetry.util._importlib_metadata import entry_points
+
+from otel_audit.configure import close_at_exit, configure, shutdown
+from otel_audit.errors import AuditError
+
+_log = logging.getLogger("otel_audit")
+_OURS = "otel_audit_"
+
+
+def pre_instrument() -> None:
+    """Configure auditing from the environment; in fail mode `closed` a mistake there stops the start.
+
+    Raises:
+        SystemExit: fail mode `closed`, and auditing cannot begin. opentelemetry-instrumentation 0.66 swallows
+            every other exception here, and the application would run unaudited.
+    """
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        _log.warning(
+            "otel-audit: OTEL_SDK_DISABLED=true does not disable auditing, which goes on; "
+            "OTEL_AUDIT_ENABLED=false would"
+        )
+    try:
+        configure()
+    except (AuditError, OSError) as error:
+        _log.critical("otel-audit: NOTHING IS AUDITED in this process: %s", error)
+        if os.environ.get("OTEL_AUDIT_FAIL_MODE", "").strip() == "closed":
+            print(f"otel-audit: refusing to start (OTEL_AUDIT_FAIL_MODE=closed): {error}", file=sys.stderr)  # noqa: T201 - no log may be set up yet
+            raise SystemExit(1) from error
+        return
+    close_at_exit()
+    close_at_sigterm()
+    if "*" in _disabled():
+        _instrument_ours()
+
+
+def close_at_sigterm() -> None:
+    """Close the stream when SIGTERM ends the process, which otherwise runs no exit handler.
+
+    Only where nobody else handles the signal: a server that installs its own handler replaces this one and
+    exits in order, or (uvicorn) puts this one back and raises the signal again. The process still ends by SIGTERM.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
+    signal.signal(number, signal.SIG_DFL)
+    shutdown(2.0)
+    os.kill(os.getpid(), number)
+
+
+def _disabled() -> list[str]:
+    return [name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")]
+
+
+def _instrument_ours() -> None:
+    """`OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=*` is for traces: the loader skips all, so ours are put in place here.
+
+    To leave one of ours out, name it there beside the `*`.
+    """
+    for entry_point in entry_points(group="opentelemetry_instrumentor"):
+        if entry_point.name.startswith(_OURS) and entry_point.name not in _disabled():
+            try:
+                instrumentor = entry_point.load()()
+            except ModuleNotFoundError as error:
+                _log.debug("otel-audit: %s is left out: %s", entry_point.name, error)
+                continue
+            instrumentor.instrument(skip_dep_check=True)

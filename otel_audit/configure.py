@@ -1,0 +1,209 @@
+"""Builds the pipeline of a process from its settings; the only module that knows every stage."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import logging
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_audit.capture.http import HttpCaptureConfig, configure_http
+from otel_audit.capture.policy import Policy
+from otel_audit.capture.redaction import configure_hash_key
+from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
+from otel_audit.errors import IdentityError, InvalidSetting
+from otel_audit.evidence.canonical import encode
+from otel_audit.evidence.identity import Identity, StreamKey
+from otel_audit.evidence.stream import Declaration
+from otel_audit.logger import Pipeline, install
+from otel_audit.pipeline import AuditPipeline, DisabledPipeline
+from otel_audit.settings import Settings
+from otel_audit.spool.alarm import Alarms
+from otel_audit.spool.keeper import Keeper
+from otel_audit.spool.layout import create_once, make_directory, place_name, service_directory
+from otel_audit.spool.live import Clock, Limits
+from otel_audit.spool.recovery import find_crashed
+from otel_audit.spool.retention import Retention
+from otel_audit.spool.room import Room
+from otel_audit.spool.storage import DiskStorage, MemoryStorage, Storage
+from otel_audit.spool.writer import Writer, WriterConfig
+
+_log = logging.getLogger("otel_audit")
+
+SYSTEM_CLOCK = Clock(time.time_ns, time.monotonic_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """Where a process's streams will lie."""
+
+    storage: Storage
+    place: str | None
+
+
+def configure(settings: Settings | None = None) -> None:
+    """Make this process audit: build its pipeline and install it. Called again, it replaces the one before.
+
+    *settings* None: from the environment. Nothing is opened yet: the stream begins with the first event, or now
+    when a crashed process has left one to be ended.
+
+    Raises:
+        InvalidSetting: a variable, or the policy file, says something that is not accepted.
+        IdentityError: the files of `OTEL_AUDIT_IDENTITY` cannot be read or understood.
+        OSError: fail mode `closed`, and the spool cannot be written.
+    """
+    if settings is None:
+        settings = Settings.from_environ(os.environ)
+    if not settings.enabled:
+        _log.warning("otel-audit: auditing is OFF (OTEL_AUDIT_ENABLED=false): nothing is recorded")
+        _replace(DisabledPipeline())
+        return
+    policy = read_policy(settings)
+    alarms = Alarms()
+    ground = _prepare(settings, alarms)
+    pipeline = build(settings, policy, ground.storage, open_identity(settings), alarms, place=ground.place)
+    configure_http(HttpCaptureConfig(settings.trusted_proxies, settings.actor_header))
+    configure_sql(SqlCaptureConfig(query_text=settings.query_text))
+    _replace(pipeline)
+    alarms.say()
+    if isinstance(ground.storage, DiskStorage) and find_crashed(ground.storage.service_directory) is not None:
+        pipeline.keeper.wake()
+
+
+def shutdown(timeout_s: float = 5.0) -> None:
+    """Close this process's stream and sync it, waiting at most about *timeout_s* seconds; safe to call twice.
+
+    Afterwards `emit` raises `NotConfigured`, and instrumentations are silent.
+    """
+    _replace(None, timeout_s)
+
+
+def build(
+    settings: Settings,
+    policy: Policy,
+    storage: Storage,
+    identity: Identity,
+    alarms: Alarms,
+    *,
+    place: str | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> AuditPipeline:
+    """Put a pipeline together without installing it. *place* None: nothing is ever retired."""
+    declaration = Declaration(
+        service=settings.service_name,
+        resource={"host.name": socket.gethostname(), **settings.resource},
+        policy_text=policy.text,
+        sign=settings.sign,
+        seal_interval_ms=int(settings.seal_interval.total_seconds() * 1000),
+        heartbeat_interval_ms=int(settings.heartbeat_interval.total_seconds() * 1000),
+        fail_mode=settings.fail_mode,
+        durability="disk" if isinstance(storage, DiskStorage) else "memory",
+    )
+    limits = Limits(settings.stream_max_age, settings.stream_max_records, settings.stream_max_bytes)
+    config = WriterConfig(declaration, limits, settings.seal_records, settings.fsync)
+    writer = Writer(config, storage, identity, clock, alarms)
+    keep = settings.local_retention
+    retention = Retention(keep, place) if keep is not None and place is not None else None
+    return AuditPipeline(writer, Keeper(writer, retention), policy)
+
+
+def read_policy(settings: Settings) -> Policy:
+    """The policy in force.
+
+    Raises:
+        InvalidSetting: the file cannot be read or understood, or its text does not fit a record.
+    """
+    path = settings.policy_path
+    try:
+        text = None if path is None else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"OTEL_AUDIT_POLICY={str(path)!r}: cannot be read ({error})") from error
+    policy = Policy.parse(text, excluded_paths=settings.excluded_paths, name=str(path or "built-in policy"))
+    if len(encode({"": policy.text})) > 60_000:
+        raise InvalidSetting(f"{path}: too many characters that JSON escapes; the text stands in a record")
+    return policy
+
+
+def open_identity(settings: Settings) -> Identity:
+    """The issuer of stream certificates: `file:` is read now, `self` when the first stream opens.
+
+    Raises:
+        IdentityError: the files cannot be read or understood.
+    """
+    from otel_audit.evidence.identity import file_identity, memory_identity
+
+    if settings.identity != "self":
+        certificate, key = settings.identity.removeprefix("file:").split(",")
+        passphrase = settings.identity_passphrase_file
+        try:
+            secret = None if passphrase is None else passphrase.read_bytes().rstrip(b"\r\n")
+        except OSError as error:
+            raise IdentityError(
+                f"OTEL_AUDIT_IDENTITY_PASSPHRASE_FILE={str(passphrase)!r}: cannot be read ({error.strerror})"
+            ) from error
+        return file_identity(Path(certificate), Path(key), secret)
+    return memory_identity() if settings.directory is None else _SelfIdentity(settings.directory)
+
+
+class _SelfIdentity:
+    """The state directory's own issuer, read or made when it is first asked: most processes never write."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._identity: Identity | None = None
+
+    def certify(self, request: StreamKey) -> tuple[bytes, ...]:
+        """See `Identity.certify`."""
+        from otel_audit.evidence.identity import self_identity
+
+        if self._identity is None:
+            self._identity = self_identity(self._directory)
+        return self._identity.certify(request)
+
+
+def _prepare(settings: Settings, alarms: Alarms) -> _Ground:
+    """The spool, ready to be written to; in fail mode `open` memory instead, where it is not."""
+    directory = settings.directory
+    if directory is None:
+        configure_hash_key(settings.hash_key or secrets.token_bytes(32))
+        return _Ground(MemoryStorage(), None)
+    try:
+        service = service_directory(directory, settings.service_name)
+        make_directory(service)
+        place = place_name(directory)
+        key = settings.hash_key or create_once(directory / "hash.key", base64.b64encode(secrets.token_bytes(32)))
+        if not os.access(service, os.W_OK | os.X_OK):
+            raise PermissionError(30, "not writable", str(service))
+    except OSError as error:
+        if settings.fail_mode == "closed":
+            raise
+        alarms.note(
+            "start",
+            f"{error.filename or directory}: the spool cannot be written ({error.strerror}); records are kept in "
+            "memory only and are lost with the process: mend it, or set OTEL_AUDIT_DIR, and restart",
+        )
+        configure_hash_key(settings.hash_key or secrets.token_bytes(32))
+        return _Ground(MemoryStorage(), None)
+    configure_hash_key(key)
+    return _Ground(
+        DiskStorage(
+            directory, settings.service_name, Room(directory, settings.spool_max_bytes, settings.spool_reserve)
+        ),
+        place,
+    )
+
+
+def _replace(pipeline: Pipeline | None, timeout_s: float = 5.0) -> None:
+    previous = install(pipeline)
+    if isinstance(previous, AuditPipeline):
+        previous.shutdown(timeout_s)
+
+
+def close_at_exit() -> None:
+    """Close the stream when the interpreter exits; last of all, because registered first."""
+    atexit.register(lambda: shutdown(5.0))

@@ -1,0 +1,123 @@
+"""From an event to its receipt: policy, the current request, the writer.
+
+The pipeline that `configure()` installs; every stage meets here, and nothing is implemented here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from opentelemetry import trace
+
+from otel_audit.capture.policy import Policy
+from otel_audit.capture.request import current_actor, current_request
+from otel_audit.errors import RecordingFailed
+from otel_audit.event import Actor, AuditEvent
+from otel_audit.receipt import NOT_RECORDED, SKIPPED, Receipt
+from otel_audit.spool.keeper import Keeper
+from otel_audit.spool.writer import Writer
+
+_SYNC_TIMEOUT_S = 60.0
+"""How long `fsync=always` waits for other threads' syncs before the record counts as not durable."""
+
+
+class DisabledPipeline:
+    """`OTEL_AUDIT_ENABLED=false`: calls go through, and nothing is recorded."""
+
+    def record(self, event: AuditEvent) -> Receipt:  # noqa: ARG002 - the protocol's
+        """Record nothing."""
+        return NOT_RECORDED
+
+    async def record_async(self, event: AuditEvent) -> Receipt:  # noqa: ARG002 - the protocol's
+        """Record nothing."""
+        return NOT_RECORDED
+
+    def admit(self) -> None:
+        """Let everything in."""
+
+
+class AuditPipeline:
+    """Implements `logger.Pipeline` on a writer and its keeper."""
+
+    def __init__(self, writer: Writer, keeper: Keeper, policy: Policy) -> None:
+        declaration = writer.config.declaration
+        self.writer = writer
+        self.keeper = keeper
+        self.policy = policy
+        self._service = Actor(declaration.service, "service")
+        self._is_closed_mode = declaration.fail_mode == "closed"
+        self._syncs = writer.config.fsync == "always"
+
+    def record(self, event: AuditEvent) -> Receipt:
+        """See `logger.Pipeline.record`."""
+        receipt = self._append(event)
+        if self._syncs and receipt.recorded and not receipt.wait_durable(_SYNC_TIMEOUT_S):
+            receipt = self.writer.lose_unsynced(event)
+        return self._judged(receipt)
+
+    async def record_async(self, event: AuditEvent) -> Receipt:
+        """See `logger.Pipeline.record_async`."""
+        receipt = self._append(event)
+        if self._syncs and receipt.recorded:
+            loop = asyncio.get_running_loop()
+            if not await loop.run_in_executor(None, receipt.wait_durable, _SYNC_TIMEOUT_S):
+                receipt = self.writer.lose_unsynced(event)
+        return self._judged(receipt)
+
+    def admit(self) -> Callable[[], None] | None:
+        """See `logger.Pipeline.admit`."""
+        return self.writer.admit() if self._is_closed_mode else None
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Close the stream, sync it, end the thread; safe to call twice.
+
+        Called from within a record of this very thread (a signal handler), it is done right after that record.
+        """
+        self.writer.when_idle(lambda: self._shutdown(timeout_s))
+
+    def _shutdown(self, timeout_s: float) -> None:
+        self.writer.shut()
+        self.keeper.stop(timeout_s)
+        self.keeper.finish()
+
+    def _append(self, event: AuditEvent) -> Receipt:
+        request = current_request.get()
+        decision = self.policy.decide(event, request)
+        if not decision.is_recorded:
+            self.writer.skip()
+            return SKIPPED
+        event = decision.reduce(event)
+        trace_id, span_id = event.trace_id, event.span_id
+        if request is not None:
+            if trace_id is None:
+                trace_id, span_id = request.trace_id, request.span_id
+            source = event.source or request.source
+        else:
+            source = event.source
+            if trace_id is None:
+                span = trace.get_current_span().get_span_context()
+                if span.is_valid:
+                    trace_id, span_id = f"{span.trace_id:032x}", f"{span.span_id:016x}"
+        return self.writer.append(
+            AuditEvent(
+                event.event,
+                event.action,
+                event.outcome,
+                event.actor or current_actor() or self._service,
+                event.target,
+                source,
+                event.time_unix_nano,
+                trace_id,
+                span_id,
+                event.context,
+            )
+        )
+
+    def _judged(self, receipt: Receipt) -> Receipt:
+        # by identity: the receipt of an event that waits behind another one (`Receipt.become`) is not yet recorded
+        if receipt is NOT_RECORDED and self._is_closed_mode:
+            raise RecordingFailed(
+                "an audit record could not be made durable (OTEL_AUDIT_FAIL_MODE=closed); the log will carry a gap"
+            )
+        return receipt
