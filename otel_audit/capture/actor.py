@@ -41,9 +41,8 @@ def actor_of(identity: object, auth: Auth | None) -> Actor:
     """
     if isinstance(identity, (str, int)) and not isinstance(identity, bool):
         return _actor(str(identity), auth)
-    held: object = identity if isinstance(identity, Mapping) else getattr(identity, "__dict__", None)
-    if isinstance(held, Mapping):
-        members = cast("Mapping[object, object]", held)
+    members = _held(identity)
+    if members is not None:
         for name in _ID_MEMBERS:
             value = members.get(name)
             if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
@@ -134,6 +133,13 @@ def _decoded(text: str, decode: _Decoder) -> str | None:
         return decode(text + "=" * (-len(text) % 4)).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
         return None
+
+
+def _held(identity: object) -> Mapping[object, object] | None:
+    if isinstance(identity, Mapping):
+        return cast("Mapping[object, object]", identity)
+    held: object = getattr(identity, "__dict__", None)
+    return cast("dict[object, object]", held) if isinstance(held, dict) else None
 
 
 def _actor(identity: str, auth: Auth | None) -> Actor:

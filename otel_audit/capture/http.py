@@ -102,7 +102,6 @@ class HttpScope(RequestScope):
     """
 
     __slots__ = (
-        "_authorization",
         "_host",
         "_ids",
         "_own_ids",
@@ -111,6 +110,7 @@ class HttpScope(RequestScope):
         "_started_perf_ns",
         "_traceparent",
         "_user_agent",
+        "authorization",
         "error_type",
         "is_cut_off",
         "is_denied",
@@ -139,7 +139,8 @@ class HttpScope(RequestScope):
         self.acting_as = None
         self.scheme = variable("wsgi.url_scheme")
         self._traceparent = variable("HTTP_TRACEPARENT")
-        self._authorization = variable("HTTP_AUTHORIZATION")
+        self.authorization = variable("HTTP_AUTHORIZATION")
+        """A secret: claims are read from it, hashed, and it stands nowhere."""
         self._user_agent = variable("HTTP_USER_AGENT")
         self._host = variable("HTTP_HOST")
         self._ids: Ids | None = None
@@ -206,8 +207,8 @@ class HttpScope(RequestScope):
         host = _server(self._host)
         if host is not None:
             context["server.address"] = host
-        if self._authorization is not None and actor.auth not in _VERIFIED_BY_CREDENTIAL:
-            context["audit.actor.claimed"] = claimed_identity(self._authorization)
+        if self.authorization is not None and actor.auth not in _VERIFIED_BY_CREDENTIAL:
+            context["audit.actor.claimed"] = claimed_identity(self.authorization)
         outcome = self._ended(context)
         ids = self._trace()
         return AuditEvent(

@@ -1,0 +1,189 @@
+"""What Flask knows of a request: the route that matched, and whom its extensions have authenticated.
+
+Everything is read from where Flask and its extensions have put it; nothing is asked that would load, query
+or touch the session (touching it adds `Vary: Cookie` to the response).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from flask import Flask, Request, g
+from flask.globals import request_ctx
+from opentelemetry.trace import Span, get_current_span
+
+from otel_audit.capture.actor import actor_of, auth_of_scheme, certificate_actor, proxy_actor
+from otel_audit.capture.http import actor_variable
+from otel_audit.capture.redaction import mask_path, names_a_secret
+from otel_audit.capture.request import current_request
+from otel_audit.capture.trace_context import Ids, ids_of_span
+from otel_audit.event import ANONYMOUS, UNKNOWN, Actor
+from otel_audit_flask.faults import complain
+from otel_audit_flask.serving import KEY, WsgiScope
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+# opentelemetry-instrumentation-flask 0.66b1, _ENVIRON_SPAN_KEY; unchanged since 0.7. Without it (another
+# name one day) the ids still come from the current span where that was started outside of Flask.
+_CONTRIB_SPAN = "opentelemetry-flask.span_key"
+_MAX_ROUTES = 4096
+
+_plain_get = cast("Callable[[object, str], object]", dict.get)  # pyright: ignore[reportUnknownMemberType] # past overrides that note the access
+_routes: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {}
+
+
+class FlaskScope(WsgiScope):
+    """One request of a Flask application."""
+
+    __slots__ = ("_actor", "http_auth_actor", "login_actor", "signed_out_actor")
+
+    def __init__(
+        self, environ: WSGIEnvironment, start_response: StartResponse, release: Callable[[], None] | None
+    ) -> None:
+        super().__init__(environ, start_response, release)
+        self._actor: Actor | None = None
+        """Who it was when the response was made; asked no more after that, the context is gone."""
+        self.login_actor: Actor | None = None
+        """Whom flask-login loaded or signed in."""
+        self.signed_out_actor: Actor | None = None
+        """Whom flask-login signed out in this request, which is still theirs."""
+        self.http_auth_actor: Actor | None = None
+        """Whose credentials Flask-HTTPAuth found good, authorised or not."""
+
+    def enter(self) -> None:
+        """Flask takes over, inside of every middleware: a span that is current now is the server's."""
+        self.adopt_ids(ids_of_span(get_current_span()))
+
+    def server_span_ids(self) -> Ids | None:
+        """The ids of contrib's span, which it makes in `before_request`."""
+        return ids_of_span(cast("Span | None", self.environ.get(_CONTRIB_SPAN)))
+
+    def capture(self) -> None:
+        """Take what the request context knows, while there is one: the response is about to start.
+
+        Called again where a mounted application's response goes through an outer one; the outer counts.
+        """
+        try:
+            self.adopt_ids(self.server_span_ids())
+            if request_ctx:
+                self._take_route(request_ctx.request)
+                self._actor = self._resolve()
+        except Exception as error:  # noqa: BLE001 - an audit fault never breaks a request
+            complain(error)
+
+    def resolve_actor(self) -> Actor:
+        """Who it is by now; `UNKNOWN` where something that an extension left behind cannot be read."""
+        if self._actor is not None:
+            return self._actor
+        try:
+            return self._resolve()
+        except Exception as error:  # noqa: BLE001 - likewise
+            complain(error)
+            return UNKNOWN
+
+    def _take_route(self, request: Request) -> None:
+        self.method = request.method
+        rule = request.url_rule
+        if rule is None:
+            return
+        # Semantic conventions, http.route: with the application root, where there is one
+        root = request.environ.get("SCRIPT_NAME", "")
+        self.route = mask_path(root) + rule.rule if root else rule.rule
+        literals, secret_names = _routes.get(rule.rule) or _route(rule.rule)
+        self.literals = literals
+        if secret_names:
+            arguments = request.view_args or {}
+            self.secrets = tuple(str(arguments[name]) for name in secret_names if arguments.get(name))
+
+    def _resolve(self) -> Actor:
+        served: object = request_ctx.request.environ.get(KEY) if request_ctx else None
+        if served is self:
+            found = self._logged_in() or self.http_auth_actor or self._by_extension()
+            if found is not None:
+                return found
+        elif served is None and self.login_actor is not None:
+            return self.login_actor  # inside another context that the application has pushed
+        return certificate_actor(self.environ) or self._by_proxy() or ANONYMOUS
+
+    def _logged_in(self) -> Actor | None:
+        """flask-login's user: the one that it has loaded, else the one whom the signed session names."""
+        globals_ = _globals()
+        user = globals_.get("_login_user")
+        if user is None:
+            manager = getattr(request_ctx.app, "login_manager", None)
+            return self.session_actor() if manager is not None else None
+        if getattr(user, "is_anonymous", None) is True:
+            return self.signed_out_actor
+        return self.login_actor or self.session_actor() or actor_of(user, None)
+
+    def _by_extension(self) -> Actor | None:
+        """Whom Flask-HTTPAuth or flask-jwt-extended have left in `g` as verified."""
+        globals_ = _globals()
+        user = globals_.get("flask_httpauth_user")
+        authorization: str | None = self.environ.get("HTTP_AUTHORIZATION")
+        if user:
+            return actor_of(user, auth_of_scheme(authorization))
+        claims = cast("Mapping[str, object] | None", globals_.get("_jwt_extended_jwt"))
+        if claims:
+            settings = cast("Mapping[str, str]", request_ctx.app.config)
+            return actor_of(claims.get(settings.get("JWT_IDENTITY_CLAIM", "sub")), "bearer")
+        return None
+
+    def _by_proxy(self) -> Actor | None:
+        variable = actor_variable()
+        if variable is None or not self.peer_is_trusted:
+            return None
+        return proxy_actor(self.environ.get(variable))
+
+    def session_actor(self) -> Actor | None:
+        """Whom the session names for flask-login, read past the session's own bookkeeping."""
+        members = _object_of(request_ctx)
+        # Flask 3.1.3 has `_session` behind a property that marks it as accessed; before, `session` is the member
+        session = members.get("_session") or members.get("session")
+        # a session that is no dict may load when it is read
+        user_id = _plain_get(cast("object", session), "_user_id") if isinstance(session, dict) else None
+        return None if user_id is None else actor_of(user_id, "session")
+
+
+def current_scope() -> FlaskScope | None:
+    """The Flask request that is being served here, if it is audited."""
+    scope = current_request.get()
+    return scope if isinstance(scope, FlaskScope) else None
+
+
+def dispatch(call: Callable[..., Any], app: Flask, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+    """Let Flask itself serve what *environ* asks for, watching the moment at which its response starts."""
+    scope = environ.get(KEY)
+    if not isinstance(scope, FlaskScope):
+        return call(app, environ, start_response)
+    scope.enter()
+
+    def capturing(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        scope.capture()
+        return start_response(status, headers, *exc_info)
+
+    return call(app, environ, capturing)
+
+
+def _globals() -> Mapping[str, object]:
+    return _object_of(g)
+
+
+def _object_of(proxy: object) -> Mapping[str, object]:
+    """The members of what one of Flask's proxies stands for; a proxy's own attribute access may run code."""
+    members: Mapping[str, object] = getattr(cast("Any", proxy)._get_current_object(), "__dict__", {})  # noqa: SLF001 - werkzeug.local's documented way
+    return members
+
+
+def _route(rule: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The segments that *rule* spells out, and its parameters that are named as secrets; kept by rule."""
+    segments = rule.split("/")
+    literals = frozenset(segment for segment in segments if segment and "<" not in segment)
+    names = (segment.partition("<")[2].partition(">")[0].rpartition(":")[2] for segment in segments)
+    if len(_routes) >= _MAX_ROUTES:
+        _routes.clear()
+    found = literals, tuple(name for name in names if name and names_a_secret(name))
+    _routes[rule] = found
+    return found

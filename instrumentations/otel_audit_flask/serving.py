@@ -1,0 +1,263 @@
+"""One WSGI request through the audit's door: admitted, served, its body counted, recorded once.
+
+Around the application, outermost. A record is written before the last byte of its response is handed to
+the server: whoever has the whole answer has left a trace. Nothing here knows Flask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from otel_audit.capture.http import HttpScope, error_type
+from otel_audit.capture.request import current_request
+from otel_audit.errors import NoRoom, RecordingFailed
+from otel_audit.logger import get_audit_logger, installed
+from otel_audit_flask.body import AuditedBody, close_body
+from otel_audit_flask.faults import ExcInfo, Headers, complain, refusal
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from otel_audit.event import AuditEvent
+
+Write: TypeAlias = Callable[[bytes], object]
+
+KEY = "otel_audit.request"
+"""Where a request's scope stands in its WSGI environment while it is served; no header can set it."""
+
+
+_logger = get_audit_logger("otel_audit_flask")
+
+
+class WsgiScope(HttpScope):
+    """One request on its way through: what `HttpScope` knows, and what the server is still owed.
+
+    In fail mode `closed` (*release* is then not None) the status and headers are held back until the
+    first byte of the body, so that they can still be replaced by a refusal.
+    """
+
+    __slots__ = (
+        "_content_length",
+        "_held",
+        "_is_started",
+        "_release",
+        "_start_response",
+        "_write",
+        "environ",
+        "failure",
+        "is_recorded",
+    )
+
+    def __init__(
+        self, environ: WSGIEnvironment, start_response: StartResponse, release: Callable[[], None] | None
+    ) -> None:
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        if not path.isascii():
+            # PEP 3333: bytes carried as latin-1
+            path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        super().__init__(environ.get, path=path)
+        self.environ = environ
+        self._start_response = start_response
+        self._release = release
+        self._write: Write | None = None
+        self._held: tuple[str, Headers] | None = None
+        self._is_started = False
+        self._content_length: int | None = None
+        self.is_recorded = False
+        self.failure: RecordingFailed | None = None
+        """A record of this request that was refused in fail mode `closed`."""
+
+    def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
+        """The `start_response` (PEP 3333) that the application sees."""
+        self.status = int(status[:3]) if status[:3].isdecimal() else None
+        self._content_length = _content_length(headers)
+        if self._release is not None and not self._is_started:
+            self._held = (status, headers)
+            return self._held_write
+        self._is_started = True
+        self._write = (
+            self._start_response(status, headers)
+            if exc_info is None
+            else self._start_response(status, headers, exc_info)
+        )
+        return self._counted_write
+
+    def hand_over(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """What the server gets instead of *body*: itself where all is known by now, else a counting body.
+
+        A file that the server sends by itself (`wsgi.file_wrapper`) is recorded before it is sent, with the
+        length that was declared, because wrapping it would keep the server from sending it.
+        """
+        if isinstance(body, (list, tuple)):
+            assert self.size is not None
+            self.size += sum(map(len, body))  # pyright: ignore[reportUnknownArgumentType] - list[bytes] by contract
+        elif _is_file(body, self.environ.get("wsgi.file_wrapper")):
+            self.size = self._content_length
+        else:
+            return AuditedBody(self, body)
+        try:
+            self.finish()
+        except RecordingFailed as error:
+            close_body(body)
+            return [self.refuse(error)]
+        self.flush()
+        return body  # pyright: ignore[reportUnknownVariableType] - narrowed to list[Unknown]
+
+    def is_all_handed_over(self, chunk: bytes) -> bool:
+        """Count *chunk*; whether it completes the declared length (a HEAD's length is not its body's)."""
+        assert self.size is not None
+        self.size += len(chunk)
+        return self._content_length is not None and self.size >= self._content_length and self.method != "HEAD"
+
+    def fail(self, error: BaseException) -> None:
+        """The application raised: PEP 3333 lets the server answer, and servers answer 500."""
+        self.error_type = error_type(error)
+        if not self._is_started or self.size == 0:
+            self.status = 500
+
+    def emit(self, event: AuditEvent) -> None:
+        """Record *event* as this request's; in fail mode `open` it does not raise.
+
+        Raises:
+            RecordingFailed: in fail mode `closed`; the response will be replaced.
+        """
+        try:
+            _logger.emit_event(event)
+        except RecordingFailed as error:
+            self.failure = error
+            raise
+        except Exception as error:  # noqa: BLE001 - an audit fault never breaks a request in fail mode open
+            self._excuse(error)
+
+    def finish(self) -> None:
+        """Write the request's own record, once, and give back the room that was reserved.
+
+        Raises:
+            RecordingFailed: in fail mode `closed`; also when an earlier record of this request was refused.
+        """
+        if self.is_recorded:
+            return
+        self.is_recorded = True
+        try:
+            _logger.emit_event(self.event(self.acting_as or self.resolve_actor()))
+        except RecordingFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - likewise, for what goes wrong in capture
+            self._excuse(error)
+        finally:
+            if self._release is not None:
+                self._release()
+        if self.failure is not None:
+            raise self.failure
+
+    def finish_after(self, error: BaseException) -> None:
+        """Record that the application raised *error*, which goes on to the server whatever becomes of that."""
+        if self.is_recorded:
+            return
+        self.fail(error)
+        try:
+            self.finish()
+        except RecordingFailed as failure:
+            complain(failure)
+
+    def flush(self) -> None:
+        """Give the server the status and headers that were held back."""
+        if self._held is not None:
+            status, headers = self._held
+            self._held = None
+            self._is_started = True
+            self._write = self._start_response(status, headers)
+
+    def refuse(self, error: RecordingFailed) -> bytes:
+        """Answer 503 instead of what the application answered; returns the body.
+
+        Raises:
+            RecordingFailed: *error*, when the server has sent the headers already: the response is aborted.
+        """
+        complain(error)
+        self._held = None
+        if not self._is_started:
+            self._is_started = True
+            return refusal(self._start_response)
+        assert error.__traceback__ is not None
+        return refusal(self._start_response, (type(error), error, error.__traceback__))
+
+    def _excuse(self, error: Exception) -> None:
+        """An audit fault nobody foresaw: said in the log, and in fail mode `closed` a refusal."""
+        complain(error)
+        if self._release is not None:
+            self.failure = RecordingFailed(f"an access could not be recorded: {error_type(error)} in its capture")
+            raise self.failure from error
+
+    def _counted_write(self, chunk: bytes) -> object:
+        assert self._write is not None
+        assert self.size is not None
+        self.size += len(chunk)
+        return self._write(chunk)
+
+    def _held_write(self, chunk: bytes) -> object:
+        """PEP 3333's imperative way out sends at once: nothing can be held back any more."""
+        self.flush()
+        return self._counted_write(chunk)
+
+
+Serve: TypeAlias = "Callable[[Any, WSGIEnvironment, StartResponse], Iterable[bytes]]"
+"""An application's door: the application, the WSGI environment, the server's `start_response`."""
+
+
+def serve(
+    scope_type: type[WsgiScope], call: Serve, app: object, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Let one request through *call* and record it; without a pipeline, or inside a request, only let it through.
+
+    Whatever *call* raises goes on to the server unchanged, once it is recorded. In fail mode `closed` a request
+    for whose records there is no room is refused before the application sees it.
+    """
+    if installed() is None:
+        return call(app, environ, start_response)
+    outer = environ.get(KEY)
+    if outer is not None and not outer.is_recorded:
+        return call(app, environ, start_response)
+    try:
+        release = _logger.admit()
+    except NoRoom as error:
+        complain(error)
+        return [refusal(start_response)]
+    try:
+        scope = scope_type(environ, start_response, release)
+    except Exception as error:  # noqa: BLE001 - an audit fault never breaks a request in fail mode open
+        complain(error)
+        if release is None:
+            return call(app, environ, start_response)
+        release()
+        return [refusal(start_response)]
+    environ[KEY] = scope
+    token = current_request.set(scope)
+    try:
+        return scope.hand_over(call(app, environ, scope.start))
+    except BaseException as error:
+        scope.finish_after(error)
+        raise
+    finally:
+        current_request.reset(token)
+        environ.pop(KEY, None)
+
+
+def _content_length(headers: Headers) -> int | None:
+    for name, value in headers:
+        if name.lower() == "content-length":
+            return int(value) if value.isdecimal() else None
+    return None
+
+
+def _is_file(body: object, wrapper: object) -> bool:
+    """Whether *body* is the server's own file wrapper (PEP 3333, optional platform-specific file handling).
+
+    gunicorn's is a class; uWSGI's a function that returns the file, which it recognises by identity.
+    """
+    if wrapper is None:
+        return False
+    if isinstance(wrapper, type):
+        return isinstance(body, wrapper)
+    return hasattr(body, "read")
