@@ -87,15 +87,13 @@ def error_type(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-_config = SqlCaptureConfig()
-_generation = 0
+_query_text: QueryText = "sanitized"
 
 
 def configure_sql(config: SqlCaptureConfig) -> None:
-    """Install *config* for the whole process; statements read before are read again."""
-    global _config, _generation  # noqa: PLW0603 - one configuration a process, as for the pipeline
-    _config = config
-    _generation += 1
+    """Install *config* for the whole process."""
+    global _query_text  # noqa: PLW0603 - one configuration a process, as for the pipeline
+    _query_text = config.query_text
 
 
 class StatementReader:
@@ -111,13 +109,10 @@ class StatementReader:
         self._dialect = dialect
         self._by_text: dict[str, tuple[Statement, ...]] = {}
         self._by_statement: dict[str, Statement] = {}
-        self._generation = _generation
         self._lock = threading.Lock()
 
     def statements(self, text: str) -> tuple[Statement, ...]:
         """The statements in *text*, in order; none where it holds but comments. Never raises on what it says."""
-        if self._generation != _generation:
-            self._forget()
         found = self._by_text.get(text)
         if found is not None:
             return found
@@ -126,12 +121,6 @@ class StatementReader:
         if found is not None:
             return found
         return self._read(stripped)
-
-    def _forget(self) -> None:
-        with self._lock:
-            self._by_text.clear()
-            self._by_statement.clear()
-            self._generation = _generation
 
     def _read(self, stripped: str) -> tuple[Statement, ...]:
         statements: list[Statement] = []
@@ -193,10 +182,8 @@ def _attributes(name: str, tables: tuple[str, ...], summary: str, text: str) -> 
         attributes["db.collection.name"] = tables[0]
     elif tables:
         attributes["db.collection.names"] = tables
-    level = _config.query_text
-    if level != "none":
-        attributes["db.query.summary"] = summary
-    if level == "sanitized" and text:
+    attributes["db.query.summary"] = summary
+    if text:
         attributes["db.query.text"] = text if len(text) <= MAX_TEXT_CHARS else text[: MAX_TEXT_CHARS - 1] + "…"
     return attributes
 
@@ -223,8 +210,11 @@ def query_event(
     if batch_size is not None and batch_size > 1:
         context["db.operation.batch.size"] = batch_size
         context["db.operation.name"] = f"BATCH {statement.operation}"
-        if "db.query.summary" in context:
-            context["db.query.summary"] = f"BATCH {statement.summary}"
+        context["db.query.summary"] = f"BATCH {statement.summary}"
+    if _query_text != "sanitized":
+        context.pop("db.query.text", None)
+        if _query_text == "none":
+            context.pop("db.query.summary", None)
     outcome: Outcome = "success"
     if failure is not None:
         outcome = failure.outcome

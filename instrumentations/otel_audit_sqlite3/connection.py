@@ -1,0 +1,253 @@
+"""Connections that record: what they execute, how their transactions end, and what goes in and out as a whole."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, TypeVar, cast
+
+from otel_audit.capture.sql import Statement, operation
+from otel_audit.event import Target
+
+from otel_audit_sqlite3.cursor import (
+    AuditedCursor,
+    Parameters,
+    PlainCursor,
+    audited_cursor,
+    derived,
+    execute,
+    executemany,
+    executescript,
+)
+from otel_audit_sqlite3.recording import (
+    READER,
+    Access,
+    access_of,
+    as_caller,
+    failure_of,
+    namespace_of,
+    record,
+    run_recorded,
+)
+
+PlainConnection = sqlite3.Connection
+"""CPython's own, whatever `sqlite3.Connection` names later."""
+
+_SLOTS = ("_otel_audit",)
+_F = TypeVar("_F")
+
+
+class ConnectionMethods(PlainConnection):
+    """What an audited connection does more; its one attribute is a slot of the classes made from it."""
+
+    __slots__ = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        database = args[0] if args else kwargs.get("database")
+        self._otel_audit = Access(namespace_of(database))
+        as_caller(super().__init__, args, kwargs, depth=1)
+
+    @functools.wraps(PlainConnection.cursor)
+    def cursor(self, factory: Any = AuditedCursor) -> Any:
+        return super().cursor(audited_cursor(factory))
+
+    # CPython's own makes a plain cursor in C, and calls neither `cursor()` nor the cursor's methods.
+
+    @functools.wraps(PlainConnection.execute)
+    def execute(self, sql: str, parameters: Parameters = (), /) -> sqlite3.Cursor:
+        cursor = self._new_cursor(super().cursor, sql)
+        return execute(cursor, functools.partial(PlainCursor.execute, cursor), sql, parameters)
+
+    @functools.wraps(PlainConnection.executemany)
+    def executemany(self, sql: str, parameters: Iterable[Parameters], /) -> sqlite3.Cursor:
+        cursor = self._new_cursor(super().cursor, sql)
+        return executemany(cursor, functools.partial(PlainCursor.executemany, cursor), sql, parameters)
+
+    @functools.wraps(PlainConnection.executescript)
+    def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
+        cursor = self._new_cursor(super().cursor, sql_script)
+        return executescript(cursor, functools.partial(PlainCursor.executescript, cursor), sql_script)
+
+    def _new_cursor(self, make: Callable[[type[AuditedCursor]], AuditedCursor], sql: object) -> AuditedCursor:
+        try:
+            return make(AuditedCursor)
+        except sqlite3.Error as error:  # closed, never opened, or of another thread
+            if isinstance(sql, str):
+                record(READER.statements(sql), access_of(self), failure=failure_of(error))
+            raise
+
+    # How a transaction ends
+
+    @functools.wraps(PlainConnection.commit)
+    def commit(self) -> None:
+        _end(self, super().commit, _COMMIT)
+
+    @functools.wraps(PlainConnection.rollback)
+    def rollback(self) -> None:
+        _end(self, super().rollback, _ROLLBACK)
+
+    @functools.wraps(PlainConnection.__exit__)
+    def __exit__(self, *args: Any) -> Any:
+        leave = functools.partial(super().__exit__, *args)
+        return _end(self, leave, _COMMIT if not args or args[0] is None else _ROLLBACK)
+
+    @functools.wraps(PlainConnection.close)
+    def close(self) -> None:
+        was_open = _is_in_transaction(self, otherwise=False)
+        super().close()
+        if was_open:
+            record((_ROLLBACK,), access_of(self))
+
+    def _set_isolation_level(self, value: str | None) -> None:
+        _end(self, functools.partial(PlainConnection.isolation_level.__set__, self, value), _COMMIT)  # type: ignore
+
+    isolation_level = property(
+        PlainConnection.isolation_level.__get__,  # type: ignore
+        _set_isolation_level,
+        PlainConnection.isolation_level.__delete__,  # type: ignore
+        PlainConnection.isolation_level.__doc__,
+    )
+
+    if hasattr(PlainConnection, "autocommit"):
+
+        def _set_autocommit(self, value: Any) -> None:
+            _end(self, functools.partial(PlainConnection.autocommit.__set__, self, value), _COMMIT)  # type: ignore
+
+        autocommit = property(
+            PlainConnection.autocommit.__get__,  # type: ignore
+            _set_autocommit,
+            PlainConnection.autocommit.__delete__,  # type: ignore
+            PlainConnection.autocommit.__doc__,
+        )
+
+    # What goes in and out as a whole
+
+    @functools.wraps(PlainConnection.iterdump)
+    def iterdump(self, *args: Any, **kwargs: Any) -> Generator[str, None, None]:
+        return _dumped(access_of(self), super().iterdump(*args, **kwargs))
+
+    @functools.wraps(PlainConnection.backup)
+    def backup(self, *args: Any, **kwargs: Any) -> None:
+        target = args[0] if args else kwargs.get("target")
+        run = functools.partial(super().backup, *args, **kwargs)
+        if isinstance(target, PlainConnection):
+            run = functools.partial(run_recorded, _RESTORE, access_of(target), run)
+        run_recorded(_BACKUP, access_of(self), run)
+
+    @functools.wraps(PlainConnection.blobopen)
+    def blobopen(self, *args: Any, **kwargs: Any) -> sqlite3.Blob:
+        table = f"{kwargs['name']}.{args[0]}" if args and "name" in kwargs else str(args[0]) if args else ""
+        opened = operation(
+            "BLOBOPEN",
+            "READ" if kwargs.get("readonly") else "UPDATE",
+            target=Target(table, "db.table") if table else None,
+        )
+        return run_recorded(opened, access_of(self), functools.partial(super().blobopen, *args, **kwargs))
+
+    if hasattr(PlainConnection, "serialize"):
+
+        @functools.wraps(PlainConnection.serialize)
+        def serialize(self, *args: Any, **kwargs: Any) -> bytes:
+            return run_recorded(_SERIALIZE, access_of(self), functools.partial(super().serialize, *args, **kwargs))
+
+        @functools.wraps(PlainConnection.deserialize)
+        def deserialize(self, *args: Any, **kwargs: Any) -> None:
+            run_recorded(_DESERIALIZE, access_of(self), functools.partial(super().deserialize, *args, **kwargs))
+
+    if hasattr(PlainConnection, "load_extension"):
+
+        @functools.wraps(PlainConnection.enable_load_extension)
+        def enable_load_extension(self, enable: bool, /) -> None:  # noqa: FBT001 - sqlite3's signature
+            run_recorded(_ENABLE, access_of(self), functools.partial(super().enable_load_extension, enable))
+
+        @functools.wraps(PlainConnection.load_extension)
+        def load_extension(self, *args: Any, **kwargs: Any) -> None:
+            name = args[0] if args else None
+            target = Target(name, "file") if isinstance(name, str) and name else None
+            loaded = operation("LOAD_EXTENSION", "EXECUTE", target=target)
+            run_recorded(loaded, access_of(self), functools.partial(super().load_extension, *args, **kwargs))
+
+
+class AuditedConnection(ConnectionMethods):
+    """What `sqlite3.Connection` names while auditing is on."""
+
+    __slots__ = _SLOTS
+
+
+AuditedConnection.__module__ = "sqlite3"
+AuditedConnection.__name__ = AuditedConnection.__qualname__ = "Connection"
+AuditedConnection.__doc__ = PlainConnection.__doc__
+
+
+def audited_connection(factory: _F) -> _F:
+    """*factory*, or where it is a class of plain connections, one like it whose connections record."""
+    return cast("_F", _audited_class(factory)) if isinstance(factory, type) else factory
+
+
+def _audited_class(factory: type) -> type:
+    if factory is PlainConnection:
+        return AuditedConnection
+    if issubclass(factory, ConnectionMethods) or not issubclass(factory, PlainConnection):
+        return factory
+    return derived(factory, ConnectionMethods, _SLOTS)
+
+
+_COMMIT = operation("COMMIT", "EXECUTE")
+_ROLLBACK = operation("ROLLBACK", "EXECUTE")
+_ITERDUMP = operation("ITERDUMP", "EXPORT")
+_BACKUP = operation("BACKUP", "EXPORT")
+_RESTORE = operation("BACKUP", "IMPORT")
+_SERIALIZE = operation("SERIALIZE", "EXPORT")
+_DESERIALIZE = operation("DESERIALIZE", "IMPORT")
+_ENABLE = operation("ENABLE_LOAD_EXTENSION", "EXECUTE")
+
+
+def _is_in_transaction(connection: sqlite3.Connection, *, otherwise: bool) -> bool:
+    try:
+        return connection.in_transaction
+    except sqlite3.ProgrammingError:  # closed, or never opened
+        return otherwise
+
+
+def _end(connection: sqlite3.Connection, run: Callable[[], Any], statement: Statement) -> Any:
+    """Do what may end a transaction; record it if one was open, and is not any more or has failed to end."""
+    was_open = _is_in_transaction(connection, otherwise=True)
+    access = access_of(connection)
+    try:
+        result = run()
+    except BaseException as error:
+        if was_open:
+            record((statement,), access, failure=failure_of(error))
+            if statement is _COMMIT and not _is_in_transaction(connection, otherwise=True):
+                record((_ROLLBACK,), access)  # __exit__ rolls back what could not be committed
+        raise
+    # autocommit=False opens the next transaction at once
+    if was_open and (getattr(connection, "autocommit", -1) is False or not connection.in_transaction):
+        record((statement,), access)
+    return result
+
+
+def _dumped(access: Access, lines: Generator[str, None, None]) -> Generator[str, None, None]:
+    """Hand over a dump; the record is made before its first line is, its own queries are left out."""
+    is_recorded = False
+    try:
+        while True:
+            access.is_quiet = True
+            try:
+                line = next(lines)
+            except StopIteration:
+                return
+            except BaseException as error:
+                access.is_quiet = False
+                if not is_recorded:
+                    record((_ITERDUMP,), access, failure=failure_of(error))
+                raise
+            finally:
+                access.is_quiet = False
+            if not is_recorded:
+                record((_ITERDUMP,), access)
+                is_recorded = True
+            yield line
+    finally:
+        lines.close()

@@ -1,0 +1,71 @@
+"""The instrumentor: opens sqlite3's doors to auditing, and closes them."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+import sqlite3.dbapi2
+from collections.abc import Callable, Collection
+from types import ModuleType
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import (  # pyright: ignore[reportMissingTypeStubs]
+    BaseInstrumentor,
+)
+
+from otel_audit_sqlite3.connection import AuditedConnection, PlainConnection, audited_connection
+from otel_audit_sqlite3.cursor import AuditedCursor, PlainCursor
+from otel_audit_sqlite3.recording import Switch, as_caller
+
+_MODULES: tuple[ModuleType, ...] = (sqlite3, sqlite3.dbapi2)
+_FACTORY_POSITION = 5
+"""Of `factory` among the positional arguments of `sqlite3.connect`."""
+
+
+class SQLite3AuditInstrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ignore]
+    """Records every statement that goes through the standard library's sqlite3.
+
+    `sqlite3.connect`, `sqlite3.Connection` and `sqlite3.Cursor` name audited subclasses from then on. What was
+    taken from the module before (`from sqlite3 import connect`), and connections opened before, stay unaudited:
+    instrument first, as `opentelemetry-instrument` does.
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Nothing: the standard library is always there."""
+        return ()
+
+    def _instrument(self, **_: Any) -> None:
+        doors: dict[int, Callable[..., Any]] = {}
+        for module in _MODULES:
+            beneath: Callable[..., Any] = module.connect
+            # One function for both modules, where it was one before.
+            module.connect = doors.setdefault(id(beneath), _door(beneath))
+            module.Connection = AuditedConnection
+            module.Cursor = AuditedCursor
+        Switch.is_on = True
+
+    def _uninstrument(self, **_: Any) -> None:
+        Switch.is_on = False
+        for module in _MODULES:
+            beneath = getattr(module.connect, "otel_audit_beneath", None)
+            if beneath is not None and not hasattr(module.connect, "_self_wrapper"):
+                module.connect = beneath
+            # Under another's wrapper ours stays, and records nothing.
+            module.Connection = PlainConnection
+            module.Cursor = PlainCursor
+
+
+def _door(beneath: Callable[..., Any]) -> Callable[..., Any]:
+    """`sqlite3.connect` in front of *beneath*, which is CPython's own or another instrumentation's."""
+
+    @functools.wraps(beneath)
+    def connect(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > _FACTORY_POSITION:
+            factory = audited_connection(args[_FACTORY_POSITION])
+            args = (*args[:_FACTORY_POSITION], factory, *args[_FACTORY_POSITION + 1 :])
+        elif Switch.is_on or "factory" in kwargs:
+            kwargs["factory"] = audited_connection(kwargs.get("factory", PlainConnection))
+        return as_caller(beneath, args, kwargs, depth=1)
+
+    connect.otel_audit_beneath = beneath  # type: ignore[attr-defined]
+    return connect
