@@ -38,7 +38,8 @@ class AuditedBody:
         token = current_request.set(scope)
         try:
             chunk = self._next()
-            if scope.is_all_handed_over(chunk) and not scope.is_recorded:
+            scope.sent += len(chunk)
+            if scope.sent >= scope.length and not scope.is_recorded:
                 scope.finish()
         except StopIteration:
             if scope.is_recorded:
@@ -53,7 +54,8 @@ class AuditedBody:
             scope.finish_after(error)
             raise
         else:
-            scope.flush()
+            if scope.held is not None:
+                scope.flush()
             return chunk
         finally:
             current_request.reset(token)

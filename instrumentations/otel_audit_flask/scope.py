@@ -24,12 +24,16 @@ from otel_audit_flask.serving import KEY, WsgiScope
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from flask.ctx import RequestContext
 
 # opentelemetry-instrumentation-flask 0.66b1, _ENVIRON_SPAN_KEY; unchanged since 0.7. Without it (another
 # name one day) the ids still come from the current span where that was started outside of Flask.
 _CONTRIB_SPAN = "opentelemetry-flask.span_key"
 _MAX_ROUTES = 4096
 
+# werkzeug.local's documented way to what a proxy stands for: a tenth of the cost of going through it
+_request_context = cast("Callable[[], RequestContext]", cast("Any", request_ctx)._get_current_object)  # noqa: SLF001
+_current_globals = cast("Callable[[], object]", cast("Any", g)._get_current_object)  # noqa: SLF001
 _plain_get = cast("Callable[[object, str], object]", dict.get)  # pyright: ignore[reportUnknownMemberType] # past overrides that note the access
 _routes: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {}
 
@@ -67,9 +71,10 @@ class FlaskScope(WsgiScope):
         """
         try:
             self.adopt_ids(self.server_span_ids())
-            if request_ctx:
-                self._take_route(request_ctx.request)
-                self._actor = self._resolve()
+            context = _current_context()
+            if context is not None:
+                self._take_route(context.request)
+                self._actor = self._identify(context)
         except Exception as error:  # noqa: BLE001 - an audit fault never breaks a request
             complain(error)
 
@@ -78,7 +83,7 @@ class FlaskScope(WsgiScope):
         if self._actor is not None:
             return self._actor
         try:
-            return self._resolve()
+            return self._identify(_current_context())
         except Exception as error:  # noqa: BLE001 - likewise
             complain(error)
             return UNKNOWN
@@ -88,46 +93,48 @@ class FlaskScope(WsgiScope):
         rule = request.url_rule
         if rule is None:
             return
+        template = rule.rule
         # Semantic conventions, http.route: with the application root, where there is one
-        root = request.environ.get("SCRIPT_NAME", "")
-        self.route = mask_path(root) + rule.rule if root else rule.rule
-        literals, secret_names = _routes.get(rule.rule) or _route(rule.rule)
-        self.literals = literals
+        root = request.environ.get("SCRIPT_NAME")
+        self.route = mask_path(root) + template if root else template
+        self.literals, secret_names = _routes.get(template) or _route(template)
         if secret_names:
             arguments = request.view_args or {}
             self.secrets = tuple(str(arguments[name]) for name in secret_names if arguments.get(name))
 
-    def _resolve(self) -> Actor:
-        served: object = request_ctx.request.environ.get(KEY) if request_ctx else None
-        if served is self:
-            found = self._logged_in() or self.http_auth_actor or self._by_extension()
-            if found is not None:
-                return found
-        elif served is None and self.login_actor is not None:
-            return self.login_actor  # inside another context that the application has pushed
+    def _identify(self, context: RequestContext | None) -> Actor:
+        if context is not None:
+            holder: object = context.request.environ.get(KEY)
+            if holder is self:
+                found = self._by_framework(context)
+                if found is not None:
+                    return found
+            elif self.login_actor is not None:
+                return self.login_actor  # inside another context that the application has pushed
         return certificate_actor(self.environ) or self._by_proxy() or ANONYMOUS
 
-    def _logged_in(self) -> Actor | None:
-        """flask-login's user: the one that it has loaded, else the one whom the signed session names."""
-        globals_ = _globals()
-        user = globals_.get("_login_user")
-        if user is None:
-            manager = getattr(request_ctx.app, "login_manager", None)
-            return self.session_actor() if manager is not None else None
-        if getattr(user, "is_anonymous", None) is True:
-            return self.signed_out_actor
-        return self.login_actor or self.session_actor() or actor_of(user, None)
-
-    def _by_extension(self) -> Actor | None:
-        """Whom Flask-HTTPAuth or flask-jwt-extended have left in `g` as verified."""
-        globals_ = _globals()
-        user = globals_.get("flask_httpauth_user")
-        authorization: str | None = self.environ.get("HTTP_AUTHORIZATION")
+    def _by_framework(self, context: RequestContext) -> Actor | None:
+        """Whom an extension has verified: flask-login, Flask-HTTPAuth, flask-jwt-extended, in this order."""
+        left = cast("Mapping[str, object]", getattr(_current_globals(), "__dict__", {}))
+        user = left.get("_login_user")
+        if user is not None:
+            if getattr(user, "is_anonymous", None) is not True:
+                return self.login_actor or _session_actor(context) or actor_of(user, None)
+            if self.signed_out_actor is not None:
+                return self.signed_out_actor
+        elif hasattr(context.app, "login_manager"):
+            # flask-login has not been asked yet, and is not asked by us: the signed session's word
+            actor = _session_actor(context)
+            if actor is not None:
+                return actor
+        if self.http_auth_actor is not None:
+            return self.http_auth_actor
+        user = left.get("flask_httpauth_user")
         if user:
-            return actor_of(user, auth_of_scheme(authorization))
-        claims = cast("Mapping[str, object] | None", globals_.get("_jwt_extended_jwt"))
+            return actor_of(user, auth_of_scheme(self.authorization))
+        claims = cast("Mapping[str, object] | None", left.get("_jwt_extended_jwt"))
         if claims:
-            settings = cast("Mapping[str, str]", request_ctx.app.config)
+            settings = cast("Mapping[str, str]", context.app.config)
             return actor_of(claims.get(settings.get("JWT_IDENTITY_CLAIM", "sub")), "bearer")
         return None
 
@@ -138,13 +145,9 @@ class FlaskScope(WsgiScope):
         return proxy_actor(self.environ.get(variable))
 
     def session_actor(self) -> Actor | None:
-        """Whom the session names for flask-login, read past the session's own bookkeeping."""
-        members = _object_of(request_ctx)
-        # Flask 3.1.3 has `_session` behind a property that marks it as accessed; before, `session` is the member
-        session = members.get("_session") or members.get("session")
-        # a session that is no dict may load when it is read
-        user_id = _plain_get(cast("object", session), "_user_id") if isinstance(session, dict) else None
-        return None if user_id is None else actor_of(user_id, "session")
+        """Whom the signed session names for flask-login."""
+        context = _current_context()
+        return None if context is None else _session_actor(context)
 
 
 def current_scope() -> FlaskScope | None:
@@ -167,14 +170,21 @@ def dispatch(call: Callable[..., Any], app: Flask, environ: WSGIEnvironment, sta
     return call(app, environ, capturing)
 
 
-def _globals() -> Mapping[str, object]:
-    return _object_of(g)
+def _current_context() -> RequestContext | None:
+    try:
+        return _request_context()
+    except RuntimeError:  # werkzeug.local: nothing is bound here
+        return None
 
 
-def _object_of(proxy: object) -> Mapping[str, object]:
-    """The members of what one of Flask's proxies stands for; a proxy's own attribute access may run code."""
-    members: Mapping[str, object] = getattr(cast("Any", proxy)._get_current_object(), "__dict__", {})  # noqa: SLF001 - werkzeug.local's documented way
-    return members
+def _session_actor(context: RequestContext) -> Actor | None:
+    """Whom the session names for flask-login, read past the session's own bookkeeping."""
+    members = vars(context)
+    # Flask 3.1.3 has `_session` behind a property that marks it as accessed; before, `session` is the member
+    session: object = members.get("_session") or members.get("session")
+    # a session that is no dict may load when it is read
+    user_id = _plain_get(cast("object", session), "_user_id") if isinstance(session, dict) else None
+    return None if user_id is None else actor_of(user_id, "session")
 
 
 def _route(rule: str) -> tuple[frozenset[str], tuple[str, ...]]:

@@ -6,6 +6,7 @@ the server: whoever has the whole answer has left a trace. Nothing here knows Fl
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,6 +28,7 @@ KEY = "otel_audit.request"
 """Where a request's scope stands in its WSGI environment while it is served; no header can set it."""
 
 
+_ENDLESS = sys.maxsize
 _logger = get_audit_logger("otel_audit_flask")
 
 
@@ -38,15 +40,16 @@ class WsgiScope(HttpScope):
     """
 
     __slots__ = (
-        "_content_length",
-        "_held",
         "_is_started",
         "_release",
         "_start_response",
         "_write",
         "environ",
         "failure",
+        "held",
         "is_recorded",
+        "length",
+        "sent",
     )
 
     def __init__(
@@ -61,9 +64,13 @@ class WsgiScope(HttpScope):
         self._start_response = start_response
         self._release = release
         self._write: Write | None = None
-        self._held: tuple[str, Headers] | None = None
+        self.held: tuple[str, Headers] | None = None
+        """Status and headers that the server has not been given yet."""
         self._is_started = False
-        self._content_length: int | None = None
+        self.sent = 0
+        """Bytes of the body handed over."""
+        self.length = _ENDLESS
+        """Bytes that the body will have, as far as its headers declare it."""
         self.is_recorded = False
         self.failure: RecordingFailed | None = None
         """A record of this request that was refused in fail mode `closed`."""
@@ -71,9 +78,9 @@ class WsgiScope(HttpScope):
     def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         """The `start_response` (PEP 3333) that the application sees."""
         self.status = int(status[:3]) if status[:3].isdecimal() else None
-        self._content_length = _content_length(headers)
+        self.length = _declared_length(headers)
         if self._release is not None and not self._is_started:
-            self._held = (status, headers)
+            self.held = (status, headers)
             return self._held_write
         self._is_started = True
         self._write = (
@@ -90,11 +97,12 @@ class WsgiScope(HttpScope):
         length that was declared, because wrapping it would keep the server from sending it.
         """
         if isinstance(body, (list, tuple)):
-            assert self.size is not None
-            self.size += sum(map(len, body))  # pyright: ignore[reportUnknownArgumentType] - list[bytes] by contract
+            self.sent += sum(map(len, body))  # pyright: ignore[reportUnknownArgumentType] - list[bytes] by contract
         elif _is_file(body, self.environ.get("wsgi.file_wrapper")):
-            self.size = self._content_length
+            self.sent = self.length
         else:
+            if self.method == "HEAD":
+                self.length = _ENDLESS  # declared for the body that a GET would have had
             return AuditedBody(self, body)
         try:
             self.finish()
@@ -104,16 +112,10 @@ class WsgiScope(HttpScope):
         self.flush()
         return body  # pyright: ignore[reportUnknownVariableType] - narrowed to list[Unknown]
 
-    def is_all_handed_over(self, chunk: bytes) -> bool:
-        """Count *chunk*; whether it completes the declared length (a HEAD's length is not its body's)."""
-        assert self.size is not None
-        self.size += len(chunk)
-        return self._content_length is not None and self.size >= self._content_length and self.method != "HEAD"
-
     def fail(self, error: BaseException) -> None:
         """The application raised: PEP 3333 lets the server answer, and servers answer 500."""
         self.error_type = error_type(error)
-        if not self._is_started or self.size == 0:
+        if not self._is_started or not self.sent:
             self.status = 500
 
     def emit(self, event: AuditEvent) -> None:
@@ -139,6 +141,7 @@ class WsgiScope(HttpScope):
         if self.is_recorded:
             return
         self.is_recorded = True
+        self.size = self.sent if self.sent < _ENDLESS else None
         try:
             _logger.emit_event(self.event(self.acting_as or self.resolve_actor()))
         except RecordingFailed:
@@ -163,9 +166,9 @@ class WsgiScope(HttpScope):
 
     def flush(self) -> None:
         """Give the server the status and headers that were held back."""
-        if self._held is not None:
-            status, headers = self._held
-            self._held = None
+        if self.held is not None:
+            status, headers = self.held
+            self.held = None
             self._is_started = True
             self._write = self._start_response(status, headers)
 
@@ -176,7 +179,7 @@ class WsgiScope(HttpScope):
             RecordingFailed: *error*, when the server has sent the headers already: the response is aborted.
         """
         complain(error)
-        self._held = None
+        self.held = None
         if not self._is_started:
             self._is_started = True
             return refusal(self._start_response)
@@ -192,8 +195,7 @@ class WsgiScope(HttpScope):
 
     def _counted_write(self, chunk: bytes) -> object:
         assert self._write is not None
-        assert self.size is not None
-        self.size += len(chunk)
+        self.sent += len(chunk)
         return self._write(chunk)
 
     def _held_write(self, chunk: bytes) -> object:
@@ -244,11 +246,11 @@ def serve(
         environ.pop(KEY, None)
 
 
-def _content_length(headers: Headers) -> int | None:
+def _declared_length(headers: Headers) -> int:
     for name, value in headers:
-        if name.lower() == "content-length":
-            return int(value) if value.isdecimal() else None
-    return None
+        if name == "Content-Length" or name.lower() == "content-length":
+            return int(value) if value.isdecimal() else _ENDLESS
+    return _ENDLESS
 
 
 def _is_file(body: object, wrapper: object) -> bool:
