@@ -1,0 +1,114 @@
+"""Two copies of one log: what one lacks or says otherwise, the other shows. And whose word removal rests on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from otel_audit.sources import read_directory
+from otel_audit.verify import Verdict, verify
+from tests.attacks.world import ISSUER_DER, NOW, World, kinds, stream, warnings
+from tests.vectors.stream import PLACE, SECOND, T0
+
+LATER = T0 + 3600 * SECOND
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> World:
+    return World(tmp_path / "copy")
+
+
+def _both(one: World, two: World) -> Verdict:
+    return verify(
+        [read_directory(one.write()), read_directory(two.write())],
+        trust=[x509.load_der_x509_certificate(ISSUER_DER)],
+        now=datetime.fromtimestamp(NOW / SECOND, UTC),
+    )
+
+
+def test_two_honest_copies_are_verified(world: World, copy: World) -> None:
+    assert _both(world, copy).status == "verified"
+
+
+def test_each_copy_may_hold_another_part_of_a_stream(world: World, copy: World) -> None:
+    world.drop("first", 3, 5, 8, 11)
+    copy.drop("first", 1, 2, 4, 9)
+
+    assert _both(world, copy).status == "verified"
+
+
+def test_a_change_in_one_copy_is_a_fork_against_the_other(world: World, copy: World) -> None:
+    world.edit("newest", 4, outcome="failure")
+
+    verdict = _both(world, copy)
+
+    assert world.finding("newest", verdict) == ("forked", 4)
+
+
+def test_a_log_written_anew_in_one_copy_is_a_fork_against_the_other(world: World, copy: World) -> None:
+    """The strongest attacker: he has the identity, and writes the newest stream again with another key."""
+    again = stream("newest", start=world.streams["third"].at + 20 * SECOND).begin().events(1).close()
+    world.lines["newest"] = again.lines
+
+    assert world.finding("newest", _both(world, copy)) == ("forked", 1)
+
+
+def test_what_one_copy_lacks_the_other_gives(world: World, copy: World) -> None:
+    world.lines["newest"] = []
+    world.drop("first", 8, 9, 10, 11)
+
+    assert _both(world, copy).status == "verified"
+
+
+def test_a_removal_from_both_copies_is_missing(world: World, copy: World) -> None:
+    for one in (world, copy):
+        one.lines["third"] = []
+
+    assert kinds(_both(world, copy)) == {"missing-stream"}
+
+
+def test_the_order_of_the_copies_makes_no_difference(world: World, copy: World) -> None:
+    world.edit("first", 4, outcome="failure")
+    copy.drop("first", 7)
+    copy.edit("newest", 11, outcome="failure")
+
+    one, two = _both(world, copy), _both(copy, world)
+
+    assert {it for it in one.findings if it.severity != "warning"} == {
+        it for it in two.findings if it.severity != "warning"
+    }
+
+
+def test_an_honest_retirement_is_a_warning(world: World) -> None:
+    world.lines["first"] = []
+    world.add(stream("retiring", start=LATER).begin().retire([world.id("first")]).close())
+
+    verdict = world.verdict(place=PLACE)
+
+    assert verdict.status == "verified"
+    assert "retired" in warnings(verdict)
+
+
+def test_whoever_may_sign_for_the_service_can_excuse_a_removal_and_is_quoted(world: World) -> None:
+    """A known limit: a retirement is the service's own word. It is a warning, so that a reader can ask."""
+    world.lines["first"] = []
+    liar = stream("liar", start=LATER).begin().retire([world.id("first")]).close()
+    world.add(liar)
+
+    verdict = world.verdict(place=PLACE)
+
+    assert ("retired", liar.id) in {(one.kind, one.stream) for one in verdict.findings}
+
+
+def test_an_archive_can_be_given_the_name_of_a_spool_whose_retention_was_shorter(world: World) -> None:
+    """A known limit: `place` is a file beside the log, and who can write there can take another name."""
+    world.lines["first"] = []
+    world.add(stream("retiring", start=LATER).begin().retire([world.id("first")]).close())
+
+    assert kinds(world.verdict()) == {"missing-stream"}
+
+    (world.home / "place").write_text(PLACE)
+    assert "retired" in warnings(world.verdict())
