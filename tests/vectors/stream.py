@@ -162,8 +162,9 @@ class Stream:
         if self.hashes:
             record["prev"] = self.hashes[-1].hex()
         record.update(members)
+        unsigned = "sig" in record or not (signed or self.sign == "record")
         record = {name: value for name, value in record.items() if value is not ...}
-        if (signed or self.sign == "record") and "sig" not in record:
+        if not unsigned:
             record["sig"] = signature(self.key, record)
         line = spell(encode(record)) if spell else encode(record)
         self.lines.append(line)

@@ -14,7 +14,8 @@ import pytest
 from cryptography import x509
 
 from otel_audit.sources import read_directory
-from otel_audit.verify import INCOMPLETE_KINDS, TAMPERED_KINDS, Reference, Verdict, verify
+from otel_audit.verify import Reference, Verdict, verify
+from otel_audit.verify.verdict import INCOMPLETE_KINDS, TAMPERED_KINDS
 from tests.vectors import make_vectors, openssl
 
 NAMES = sorted(path.name for path in make_vectors.ARCHIVES.iterdir())

@@ -39,6 +39,8 @@ class Vector:
     """Kinds of findings that carry no `seq`, sorted."""
     verdicts: Mapping[str, str] = field(default_factory=dict[str, str])
     """Of a stream, where its first finding does not tell."""
+    verdict: str = ""
+    """Over all, where the findings given do not tell."""
     silent: Sequence[str] = ()
     """Streams of which the page does not say clearly enough which verdict or finding they get."""
     unclear_kind: bool = False
@@ -63,7 +65,7 @@ class Vector:
         return {
             **options,
             "now": stamp(self.now),
-            "verdict": self._overall(streams),
+            "verdict": self.verdict or self._overall(streams),
             "streams": dict(sorted(streams.items())),
             "first_findings": {
                 stream: [None if self.unclear_kind else kind, seq]
