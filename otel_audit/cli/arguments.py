@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from otel_audit.errors import InvalidSetting
-from otel_audit.settings import Settings, parse_duration
+from otel_audit.settings import parse_duration
 
 LONGEST = timedelta(days=36500)
 """A hundred years: more is a slip, and sums of it leave the calendar."""
@@ -63,16 +62,3 @@ def duration(option: str, text: str | None) -> timedelta | None:
     if length > LONGEST:
         raise InvalidSetting(f"{option} '{text}': expected at most {LONGEST.days}d")
     return length
-
-
-def state_directory(settings: Settings) -> Path:
-    """The directory that holds spool and identity.
-
-    Raises:
-        InvalidSetting: there is none, because the settings say `memory:`.
-    """
-    if settings.directory is None:
-        raise InvalidSetting(
-            "OTEL_AUDIT_DIR='memory:': nothing is kept on this machine; name a source, or set a directory"
-        )
-    return settings.directory

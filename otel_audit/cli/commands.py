@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from otel_audit.cli.demo import demo
-from otel_audit.cli.doctor import doctor
+from otel_audit.cli.demo.command import demo
+from otel_audit.cli.doctor.command import doctor
 from otel_audit.cli.keys import keys
 from otel_audit.cli.recover import recover
 from otel_audit.cli.show import show
@@ -23,9 +23,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=_CONTEXT,
 )
-for answer in (demo, verify, show, recover, doctor):
-    app.command()(answer)
-app.add_typer(keys)
+app.command(short_help="What does it do? Shown on a real application.")(demo)
+app.command(short_help="Is it whole and unaltered?")(verify)
+app.command(short_help="What happened? One line an event.")(show)
+app.command(short_help="What did a crash leave open? Ends it.")(recover)
+app.add_typer(keys, short_help="Who signs, until when? init, show, export.")
+app.command(short_help="Is it set up?")(doctor)
 
 
 def _version(value: bool) -> None:

@@ -7,6 +7,7 @@ after a closed pipe, as the shell would report the signals.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit status. Errors are one line on standard error, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             # LANG=C: a user's name outside of ASCII is printed escaped rather than refused
             stream.reconfigure(errors="backslashreplace")
     if find_spec("typer") is None or find_spec("rich") is None:
@@ -53,10 +54,15 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
     from otel_audit.cli.commands import app
 
+    if not arguments:
+        _dispatch(["--help"])
+        return USAGE
     try:
         status = typer.main.get_command(app).main(list(arguments), prog_name="otel-audit", standalone_mode=False)
     except typer.TyperException as error:
-        return _complain(f"{error.format_message()} (otel-audit --help says what is accepted)")
+        context = getattr(error, "ctx", None)
+        command = "otel-audit" if context is None else context.command_path
+        return _complain(f"{error.format_message().rstrip('.')}; {command} --help says what is accepted")
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
             # typer 0.29: _main turns EPIPE into exit(1), which here would mean "tampered"

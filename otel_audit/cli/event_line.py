@@ -44,7 +44,7 @@ def event_line(members: Mapping[str, Any], standing: Standing, columns: Columns,
     line = Text(no_wrap=True, overflow="ellipsis")
     mark, style = MARKS[standing]
     line.append(mark, style=style).append(" ")
-    line.append(printable(f"{members['time'][:10]} {members['time'][11:23]}"), style="dim").append("  ")
+    line.append(printable(f"{members['time'][:10]} {members['time'][11:23]}Z"), style="dim").append("  ")
     outcome = members["outcome"]
     for text, width, look in (
         (actor_name(members["actor"], learnt), columns.actor, "bold"),

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from rich.padding import Padding
 from rich.text import Text
 
 from otel_audit.cli import terminal
@@ -106,7 +105,7 @@ def show(json: Json = False) -> int:
             f"SHA-256 {_sha256(issuer)}",
             "private key: on this machine" if issuer in held else "private key: not on this machine",
         ):
-            console.print(Padding(Text(line), (0, 0, 0, 2)))
+            console.print(terminal.indented(Text(line), 2))
     if not issuers:
         console.print(Text("No issuer yet: the first event makes one, or otel-audit keys init does."))
     return 0 if issuers else NOTHING
@@ -142,7 +141,7 @@ def _passphrase(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        passphrase = path.read_bytes().strip()
+        passphrase = path.read_bytes().rstrip(b"\r\n")
     except OSError as error:
         raise InvalidSetting(f"--passphrase-file '{path}': cannot be read ({error.strerror})") from error
     if not passphrase:

@@ -9,8 +9,8 @@ import typer
 Sources: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[SOURCE]...",
-        help="Where records are read from: a directory, *.jsonl[.gz|.zst], *.otlp.json … Default: the local spool.",
+        metavar="SOURCE",
+        help="Where records are read from: a directory, or *.jsonl[.gz|.zst]. Default: the local spool.",
         show_default=False,
     ),
 ]

@@ -40,6 +40,9 @@ def open_reading(names: Sequence[str], trust: Sequence[str]) -> Reading:
                 "OTEL_AUDIT_DIR='memory:': nothing is kept on this machine; name a SOURCE, or set a directory"
             )
         names = [str(settings.directory)] if settings.directory.exists() else []
+    if "" in names:
+        # As a path it would be the working directory: not what `verify "$UNSET"` means
+        raise InvalidSetting("SOURCE '': expected a directory or a file")
     sources = tuple(open_source(name) for name in names)
     here = known_issuers(settings)
     trusted = tuple(certificate for path in trust for certificate in _certificates(Path(path))) if trust else here

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from otel_audit.cli.printed import json_line
 
@@ -34,6 +36,11 @@ def _console(*, stderr: bool) -> Console:
     )
 
 
+def indented(text: Text, columns: int) -> Padding:
+    """*text* that begins each of its lines *columns* further right, and ends none in blanks."""
+    return Padding(text, (0, 0, 0, columns), expand=False)
+
+
 def write_line(line: str) -> None:
     """One line on standard output, already safe to print, outside of any console's wrapping."""
     sys.stdout.write(line + "\n")
@@ -45,16 +52,20 @@ def write_json(value: object) -> None:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int], None] | None]:
+def progress(title: str) -> Generator[Callable[[int], None] | None, None, None]:
     """A moving line on standard error while somebody watches; None where nobody does.
 
-    What is yielded is called with the number of records read so far.
+    What is yielded is called with how many records more were read.
     """
     console = remarks()
     if not console.is_terminal or os.environ.get("TERM") == "dumb":
         yield None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[read]:,} records"))
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} records"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(title, total=None, read=0)
-        yield lambda read: bar.update(task, read=read)
+        task = bar.add_task(title, total=None)
+
+        def advance(more: int) -> None:
+            bar.update(task, advance=more)
+
+        yield advance

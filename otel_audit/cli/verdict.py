@@ -7,13 +7,13 @@ from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from otel_audit.cli.explanations import FINDINGS, WARNINGS, Explanation
 from otel_audit.cli.printed import printable, shortened
 from otel_audit.cli.reading import Reading
+from otel_audit.cli.terminal import indented
 from otel_audit.verify.verdict import Finding, Issuer, Status, StreamVerdict, Verdict
 
 STYLES: dict[Status, str] = {
@@ -117,7 +117,8 @@ def _answer(verdict: Verdict) -> str:
         case "tampered":
             return _first(verdict, "error")
         case "incomplete":
-            return f"{_first(verdict, 'incomplete')}; what is here shows no change"
+            is_vouched_for = all(finding.kind != "no-trust" for finding in verdict.findings)
+            return _first(verdict, "incomplete") + ("; what is here shows no change" if is_vouched_for else "")
 
 
 def _records(verdict: Verdict) -> str:
@@ -140,7 +141,7 @@ def _sentence(finding: Finding) -> str:
 
 
 def _remarks(verdict: Verdict, reading: Reading) -> Iterable[str]:
-    if verdict.status == "empty":
+    if not verdict.streams:
         read = ", ".join(reading.names) or "the local spool, which does not exist yet"
         yield f"Nothing was found in {printable(read)}."
         return
@@ -205,18 +206,16 @@ def _print_findings(console: Console, findings: Sequence[Finding], services: dic
         severity = alike[0].severity
         style = {"error": "bold red", "incomplete": "bold yellow", "warning": "bold"}[severity]
         explanation = (WARNINGS if severity == "warning" else FINDINGS).get(kind, Explanation("", ""))
-        console.print(Padding(Text(printable(kind), style=style), (0, 0, 0, 2)))
+        console.print(indented(Text(printable(kind), style=style), 2))
         for finding in alike[:SHOWN_FINDINGS]:
-            console.print(Padding(Text(_place(finding, services)), (0, 0, 0, 4)))
+            console.print(indented(Text(_place(finding, services)), 4))
         if len(alike) > SHOWN_FINDINGS:
             console.print(
-                Padding(
-                    Text(f"… and {_count(len(alike) - SHOWN_FINDINGS, 'more')}; --json lists them"), (0, 0, 0, 4)
-                )
+                indented(Text(f"… and {_count(len(alike) - SHOWN_FINDINGS, 'more')}; --json lists them"), 4)
             )
         for label, text in (("means", explanation.means), ("do", explanation.do)):
             if text:
-                console.print(Padding(Text(f"{label}: {text}", style="dim"), (0, 0, 0, 4)))
+                console.print(indented(Text(f"{label}: {text}", style="dim"), 4))
 
 
 def _place(finding: Finding, services: dict[str, str | None]) -> str:
@@ -224,7 +223,8 @@ def _place(finding: Finding, services: dict[str, str | None]) -> str:
     if finding.stream is not None:
         service = services.get(finding.stream)
         place = f"stream {finding.stream}" + (f" of {service}" if service else "")
-        place += f", record {finding.seq}: " if finding.seq is not None else ": "
+        says_seq = finding.seq is None or finding.message.startswith(f"record {finding.seq} ")
+        place += ": " if says_seq else f", record {finding.seq}: "
     times = f" ({_count(finding.count, 'record')})" if finding.count > 1 else ""
     return printable(f"{place}{finding.message or finding.kind}") + times
 
@@ -235,16 +235,16 @@ def _print_trust(console: Console, verdict: Verdict, reading: Reading) -> None:
         console.print(Text("Rests on nobody's word: no trusted issuer stands behind these records."))
     for issuer in verdict.trust:
         console.print(Text(f"Rests on the word of {printable(issuer.subject)}"))
-        console.print(Padding(Text(f"SHA-256 {issuer.sha256}", style="dim"), (0, 0, 0, 2)))
+        console.print(indented(Text(f"SHA-256 {issuer.sha256}", style="dim"), 2))
         if _is_held_here(issuer, reading):
             console.print(
-                Padding(
+                indented(
                     Text(
                         "Its private key lies on this machine: whoever controls the machine can sign in its name. "
                         "What others hold (a second copy, a witness) is what such a one cannot rewrite.",
                         style="yellow",
                     ),
-                    (0, 0, 0, 2),
+                    2,
                 )
             )
 

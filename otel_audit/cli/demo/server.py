@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,22 +44,15 @@ class Server:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def command(self) -> Sequence[str]:
-        """What is run."""
-        return [
-            program("opentelemetry-instrument"),
-            program("gunicorn"),
-            "--workers=2",
-            f"--bind=fd://{self._listener.fileno()}",
-            "--worker-tmp-dir=/tmp" if not os.access("/dev/shm", os.W_OK) else "--worker-tmp-dir=/dev/shm",  # noqa: S108
-            "shop:app",
-        ]
-
     def __enter__(self) -> Self:
+        settings = f'bind = "fd://{self._listener.fileno()}"\ncontrol_socket_disable = True\n'
+        # Read from the working directory by every gunicorn; one that knows no control socket (before 25.1, which
+        # puts it into the home directory) ignores the second line
+        (self._directory / "gunicorn.conf.py").write_text(settings)
+        command = [program("opentelemetry-instrument"), program("gunicorn"), "--workers", "2", "shop:app"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                self.command,
+                command,
                 cwd=self._directory,
                 env=dict(self._environ),
                 pass_fds=[self._listener.fileno()],

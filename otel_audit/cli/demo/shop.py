@@ -4,6 +4,10 @@ Nothing here knows of auditing. `otel-audit demo` runs it as any application wou
 
     OTEL_SERVICE_NAME=shop opentelemetry-instrument gunicorn shop:app
 """
+# flask-login has no types:
+# mypy: disable-error-code="import-untyped, misc, untyped-decorator"
+# pyright: reportMissingTypeStubs=false, reportUntypedFunctionDecorator=false, reportUntypedBaseClass=false
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from otel_audit.cli import terminal
 from otel_audit.cli.demo import tampering, traffic
 from otel_audit.cli.demo.server import Server
+from otel_audit.cli.terminal import indented
 from otel_audit.cli.verdict import STYLES
 from otel_audit.errors import SourceError
 
@@ -67,11 +67,12 @@ class Story:
         self._show_command("OTEL_SERVICE_NAME=shop opentelemetry-instrument gunicorn --workers 2 shop:app")
         shutil.copy(Path(__file__).with_name("shop.py"), self._directory)
         self._python("import shop; shop.create_database()")
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        # In this order: when something fails, server and socket go first, so that no request waits any longer
+        with ThreadPoolExecutor(3) as people, socket.create_server(("127.0.0.1", 0)) as listener:
             listener.set_inheritable(True)
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             passwords = self._passwords
-            with self._server(listener) as server, ThreadPoolExecutor(3) as people:
+            with self._server(listener) as server:
                 users = [
                     people.submit(traffic.alice, address, passwords["alice"]),
                     people.submit(traffic.bob, address, passwords["bob"]),
@@ -125,8 +126,8 @@ class Story:
             "Somebody edits the log", "Bob was denied a deletion. In a copy, a few letters make that alice's:"
         )
         edit = tampering.blame_another(tampering.copy_log(self._log, self._directory / "edited"), "bob", "alice")
-        self._console.print(Padding(Text(f"- {edit.before}", style="red"), (0, 0, 0, 4)))
-        self._console.print(Padding(Text(f"+ {edit.after}", style="green"), (0, 0, 0, 4)))
+        self._console.print(indented(Text(f"- {edit.before}", style="red"), 4))
+        self._console.print(indented(Text(f"+ {edit.after}", style="green"), 4))
         self._console.print()
         self._otel_audit(
             "verify", "edited", "--trust", "issuer.pem", expect=1, names=("altered", edit.stream, edit.seq)
@@ -171,7 +172,8 @@ class Story:
         self._console.print()
 
     def _show_command(self, command: str) -> None:
-        self._console.print(Padding(Text(f"$ {command}", style="bold cyan"), (0, 0, 1, 2)))
+        self._console.print(indented(Text(f"$ {command}", style="bold cyan"), 2))
+        self._console.print()
 
     def _print_answered(self, answered: Sequence[traffic.Answered]) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=False)

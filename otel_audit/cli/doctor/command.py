@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from otel_audit.cli import terminal
 from otel_audit.cli.doctor.look import Grade, Look
-from otel_audit.cli.doctor.state import look_at_clock, look_at_identity, look_at_settings, look_at_spool
+from otel_audit.cli.doctor.state import (
+    look_at_clock,
+    look_at_identity,
+    look_at_policy,
+    look_at_settings,
+    look_at_spool,
+)
 from otel_audit.cli.doctor.surroundings import look_at_collector, look_at_hooks
 from otel_audit.cli.options import Json
 from otel_audit.cli.printed import printable
@@ -41,17 +47,19 @@ def doctor(json: Json = False) -> int:
     \b
     Exit status: 0 all is well, 1 something is wrong.
     """
-    looks = [*look_at_settings(os.environ), *look_at_hooks(os.environ), *look_at_collector(os.environ)]
+    looks = list(look_at_settings(os.environ))
     origins: Mapping[str, Origin] = {}
     try:
         settings = Settings.from_environ(os.environ)
     except InvalidSetting as error:
-        if not any(look.area == "settings" and look.grade == "wrong" for look in looks):
+        if not any(look.grade == "wrong" for look in looks):
             # What no variable shows on its own: two that contradict each other
             looks.append(Look("settings", "together", "wrong", str(error), "Correct them."))
     else:
         origins = settings.origins
-        looks += [*look_at_spool(settings), *look_at_identity(settings), *look_at_clock(settings)]
+        looks += [look_at_policy(settings), *look_at_spool(settings)]
+        looks += [*look_at_identity(settings), *look_at_clock(settings)]
+    looks += [*look_at_hooks(os.environ), *look_at_collector(os.environ)]
     is_well = all(look.grade != "wrong" for look in looks)
     if json:
         terminal.write_json(_document(is_well, origins, looks))
@@ -80,8 +88,9 @@ def _print_settings(origins: Mapping[str, Origin]) -> None:
         return
     console = terminal.answers()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("setting", "value", "from"):
-        table.add_column(name, overflow="fold")
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", no_wrap=True)
     order = [variable.name for variable in VARIABLES]
     for name in sorted(origins, key=lambda name: (order.index(name) if name in order else -1, name)):
         origin = origins[name]
@@ -95,17 +104,15 @@ def _print_settings(origins: Mapping[str, Origin]) -> None:
 
 def _print_looks(looks: Sequence[Look]) -> None:
     console = terminal.answers()
-    area = None
-    for look in looks:
-        if look.area != area:
-            area = look.area
-            console.print(Text(area, style="bold"))
-        sign, style = _SIGNS[look.grade]
-        line = Text("  ").append(sign.ljust(6), style=style)
-        line.append(f"{printable(look.what)}: {printable(look.message)}")
-        console.print(line)
-        if look.do:
-            console.print(Padding(Text(f"→ {printable(look.do)}", style="dim"), (0, 0, 0, 8)))
+    for area, within in groupby(looks, lambda look: look.area):
+        console.print(Text(area, style="bold"))
+        table = Table.grid(padding=(0, 1, 0, 0))
+        for look in within:
+            sign, style = _SIGNS[look.grade]
+            table.add_row("", Text(sign, style=style), Text(f"{printable(look.what)}: {printable(look.message)}"))
+            if look.do:
+                table.add_row("", "", Text(f"→ {printable(look.do)}", style="dim"))
+        console.print(table)
     wrong = sum(look.grade == "wrong" for look in looks)
     console.print()
     console.print(

@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from otel_audit.cli.doctor.look import Look
-from otel_audit.errors import IdentityError, InvalidSetting
-from otel_audit.evidence.identity import file_identity, holds_private_key, local_issuers
+from otel_audit.cli.reading import known_issuers
+from otel_audit.errors import IdentityError, InvalidSetting, SourceError
+from otel_audit.evidence.identity import holds_private_key, local_issuers
 from otel_audit.settings import VARIABLES, Settings
 
 EXPIRY_NOTICE = timedelta(days=30)
@@ -38,6 +39,9 @@ def look_at_settings(environ: Mapping[str, str]) -> Iterator[Look]:
     for name in sorted(environ):
         if name.startswith("OTEL_AUDIT_") and name not in known and not name.startswith("OTEL_AUDIT_EXPORTER"):
             yield Look("settings", name, "note", "no such setting: it changes nothing", "Compare its spelling.")
+    if "OTEL_SERVICE_NAME" not in environ and "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        message = "is not set: streams are those of unknown_service"
+        yield Look("settings", "OTEL_SERVICE_NAME", "note", message, "Set it, as the service itself has it.")
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         yield Look(
             "settings", "OTEL_SDK_DISABLED", "note", "true: tracing is off, auditing is not switched off by it"
@@ -50,6 +54,17 @@ def look_at_settings(environ: Mapping[str, str]) -> Iterator[Look]:
             "false: nothing is audited",
             "Remove it, unless that is meant.",
         )
+
+
+def look_at_policy(settings: Settings) -> Look:
+    """Can the policy be read, so that a start succeeds?"""
+    from otel_audit.configure import read_policy
+
+    try:
+        policy = read_policy(settings)
+    except InvalidSetting as error:
+        return Look("settings", "policy", "wrong", str(error), "Correct it; until then nothing starts.")
+    return Look("settings", "policy", "ok", f"{settings.policy_path or 'built in'}, SHA-256 {policy.digest[:16]}…")
 
 
 def look_at_spool(settings: Settings) -> Iterator[Look]:
@@ -72,6 +87,7 @@ def look_at_spool(settings: Settings) -> Iterator[Look]:
     yield _writable(directory)
     yield _private(directory)
     yield from _room(directory, settings)
+    yield _crashed(directory, settings)
 
 
 def _writable(directory: Path) -> Look:
@@ -93,6 +109,21 @@ def _private(directory: Path) -> Look:
         message = f"{directory} is open to others (mode {mode:04o}): records say who did what"
         return Look("spool", "permissions", "note", message, f"chmod 0700 {directory}")
     return Look("spool", "permissions", "ok", "only its owner may read it")
+
+
+def _crashed(directory: Path, settings: Settings) -> Look:
+    from otel_audit.spool.layout import service_directory
+    from otel_audit.spool.recovery import find_crashed
+
+    crashed = find_crashed(service_directory(directory, settings.service_name))
+    if crashed is None:
+        return Look(
+            "spool", "crashes", "ok", f"no stream of {settings.service_name} is left open by a dead process"
+        )
+    message = f"stream {crashed.name} was left open by a process that is gone"
+    return Look(
+        "spool", "crashes", "note", message, "The next start ends it within a minute; or now: otel-audit recover."
+    )
 
 
 def _room(directory: Path, settings: Settings) -> Iterator[Look]:
@@ -122,8 +153,8 @@ def look_at_identity(settings: Settings) -> Iterator[Look]:
         if settings.identity == "self":
             yield from _look_at_own_issuer(settings)
         else:
-            yield _file_identity(settings)
-    except (IdentityError, InvalidSetting) as error:
+            yield _look_at_file(settings)
+    except (IdentityError, SourceError) as error:
         yield Look("identity", "issuer", "wrong", str(error), "Correct OTEL_AUDIT_IDENTITY.")
     except OSError as error:
         message = f"{error.filename}: cannot be read ({error.strerror})"
@@ -144,13 +175,11 @@ def _look_at_own_issuer(settings: Settings) -> Iterator[Look]:
         )
 
 
-def _file_identity(settings: Settings) -> Look:
-    from cryptography import x509
+def _look_at_file(settings: Settings) -> Look:
+    from otel_audit.configure import open_identity
 
-    certificate, key = (Path(text) for text in settings.identity.removeprefix("file:").split(","))
-    passphrase = settings.identity_passphrase_file
-    file_identity(certificate, key, passphrase.read_bytes().strip() if passphrase is not None else None)
-    issuer = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    open_identity(settings)
+    (issuer, *_) = known_issuers(settings)
     return _validity(issuer.not_valid_after_utc - datetime.now(UTC))
 
 

@@ -37,12 +37,13 @@ def test_a_time_is_rfc_3339_or_how_long_ago(text: str, time: datetime) -> None:
      "0001-01-01T00:00:00+14:00", "2026-11-20T10:00:00+99:00"],
 )  # fmt: skip
 def test_what_is_no_time_is_named_with_what_is_accepted(text: str) -> None:
-    with pytest.raises(InvalidSetting, match="--since .*: expected a time such as 2026-11-23T15:00:00Z"):
+    with pytest.raises(InvalidSetting, match=r"--since .*: expected a time such as 2026-11-23T15:00:00Z"):
         moment("--since", text, now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("text", "length"), [("0", timedelta(0)), ("0s", timedelta(0)), ("2m", timedelta(minutes=2)), ("36500d", LONGEST)]
+    ("text", "length"),
+    [("0", timedelta(0)), ("0s", timedelta(0)), ("2m", timedelta(minutes=2)), ("36500d", LONGEST)],
 )
 def test_a_duration_may_be_nothing_or_a_hundred_years(text: str, length: timedelta) -> None:
     assert duration("--grace", text) == length
@@ -50,11 +51,15 @@ def test_a_duration_may_be_nothing_or_a_hundred_years(text: str, length: timedel
 
 @pytest.mark.parametrize("text", ["", "soon", "-1s", "1w", "36501d", "999999999d", "1e3s"])
 def test_what_is_no_duration_is_named(text: str) -> None:
-    with pytest.raises(InvalidSetting, match="--grace .*: expected"):
+    with pytest.raises(InvalidSetting, match=r"--grace .*: expected"):
         duration("--grace", text)
 
 
-@given(st.text() | st.from_regex(r"\d{1,12}(\.\d{1,4})?(ms|s|m|h|d)", fullmatch=True) | st.from_regex(r"[\d:TZ.+-]{0,40}"))
+@given(
+    st.text()
+    | st.from_regex(r"\d{1,12}(\.\d{1,4})?(ms|s|m|h|d)", fullmatch=True)
+    | st.from_regex(r"[\d:TZ.+-]{0,40}")
+)
 def test_any_text_is_a_time_or_an_invalid_setting(text: str) -> None:
     try:
         time = moment("--since", text, now=NOW)

@@ -43,7 +43,9 @@ def test_hostile_characters_are_shown_and_not_obeyed(text: str, shown: str) -> N
 
 @given(ANY_TEXT)
 def test_what_is_printed_has_no_character_that_acts(text: str) -> None:
-    assert all(character == " " or unicodedata.category(character) in HARMLESS_CATEGORIES for character in printable(text))
+    assert all(
+        character == " " or unicodedata.category(character) in HARMLESS_CATEGORIES for character in printable(text)
+    )
 
 
 @given(ANY_TEXT, ANY_TEXT)

@@ -91,7 +91,9 @@ def test_the_same_record_from_two_sources_is_shown_once_and_a_fork_twice(record:
     assert seqs(Query(), record(2), record(2), record(2, actor="mallory")) == [2, 2]
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"schema":"otel-audit/1"}', b"\xff", b"null", b'{"a":' * 300])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[1]", b'{"schema":"otel-audit/1"}', b"\xff", b"null", b'{"a":' * 300]
+)
 def test_what_is_no_record_is_never_selected(body: bytes) -> None:
     assert found(Query(), body) == []
 

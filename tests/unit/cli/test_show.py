@@ -1,0 +1,199 @@
+"""What happened, as `show` tells it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+import otel_audit
+from otel_audit.search.follow import Follower
+from otel_audit.search.query import Query
+from otel_audit.search.selection import Selection
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Cli
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def bodies(log: Path) -> list[bytes]:
+    return [line for path in log.rglob("*.jsonl") for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def is_safe(text: str) -> bool:
+    """No character that acts, joins, hides or reverses: only line feeds and what Unicode calls graphic."""
+    return all(
+        character in " \n" or (unicodedata.category(character)[0] in "LMNPS" and character != "\u3164")
+        for character in text
+    )
+
+
+def test_events_are_lines_in_order_of_time_and_the_verdict_is_said_beside(cli: Cli, log: Path) -> None:
+    ran = cli("show")
+
+    assert [line.split()[2] for line in ran.out.splitlines()][:4] == ["anonymous", "alice", "alice", "bob"]
+    assert ran.out.splitlines()[3].split()[2:] == (
+        [
+            "bob",
+            "DELETE",
+            "/customers/1",
+            "failure",
+            "http.server.request",
+            "DELETE",
+            "403",
+            "denied",
+            "from",
+            "192.0.2.7",
+        ]
+    )
+    assert ran.err.startswith("VERIFIED: ")
+    assert ran.status == 0
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--trace", TRACE], ["--event", "*"], ["--json"], ["--limit", "1"], ["--limit", "1", "--json"]]
+)
+def test_nothing_that_is_shown_of_a_hostile_record_acts_on_a_terminal(
+    cli: Cli, log: Path, options: list[str]
+) -> None:
+    ran = cli("show", *options)
+
+    assert ran.status == 0
+    assert is_safe(ran.out)
+    assert is_safe(ran.err)
+
+
+def test_a_hostile_record_is_one_line_and_its_json_has_its_value(cli: Cli, log: Path) -> None:
+    hostile = orjson.loads(next(body for body in bodies(log) if b"VERIFIED" in body))
+
+    shown, printed = cli("show", "--limit", "1"), cli("show", "--limit", "1", "--json")
+
+    assert len(shown.out.splitlines()) == 1
+    assert r"\x1b[2K\x1b[31m\x0d\x0aVERIFIED\x9b2J\u202eecila\u2066\u200b\x7f\\x1b" in shown.out
+    assert json.loads(printed.out) == hostile
+
+
+def test_json_lines_of_harmless_records_are_the_signed_bytes(cli: Cli, log: Path) -> None:
+    printed = cli("show", "--json", "--actor", "bob").out.rstrip("\n").encode()
+    following = next(orjson.loads(body) for body in bodies(log) if b"VERIFIED" in body)
+
+    assert hashlib.sha256(printed).hexdigest() == following["prev"]
+
+
+def test_lifecycle_records_are_shown_when_they_are_named(cli: Cli, log: Path) -> None:
+    events = [json.loads(line)["event"] for line in cli("show", "--json", "--event", "audit.*").out.splitlines()]
+
+    assert (events[0], events[-1]) == ("audit.stream.open", "audit.stream.close")
+    assert "audit.stream.open" not in cli("show").out
+
+
+def test_what_was_done_before_sign_in_is_found_under_the_user(cli: Cli, log: Path) -> None:
+    lines = cli("show", "--actor", "alice").out.splitlines()
+
+    assert [line.partition("Z  ")[2].split("  ")[0] for line in lines] == ["anonymous → alice", "alice", "alice"]
+
+
+def test_a_trace_is_a_tree_with_the_request_first(cli: Cli, log: Path) -> None:
+    lines = cli("show", "--trace", TRACE).out.splitlines()
+
+    assert lines[0] == f"trace {TRACE}"
+    assert re.fullmatch(
+        r"└── .*alice  READ /customers/1  success  http.server.request  GET 200  from 192.0.2.7", lines[1]
+    )
+    assert re.fullmatch(
+        r"    ├── .* ms  anonymous → alice  READ customers  success  db.query  SELECT session", lines[2]
+    )
+    assert re.fullmatch(r"    └── .* ms  alice  READ customers  success  db.query  SELECT customers", lines[3])
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--action", "delete"], 1),
+        (["--target", "/customers/*"], 2),
+        (["--target", "db.table:customers"], 2),
+        (["--outcome", "failure"], 1),
+        (["--event", "db.*"], 2),
+        (["--service", "shop"], 5),
+        (["--since", "1h"], 5),
+        (["--limit", "2"], 2),
+    ],
+)
+def test_conditions_choose(cli: Cli, log: Path, options: list[str], shown: int) -> None:
+    ran = cli("show", "--json", *options)
+
+    assert (ran.status, len(ran.out.splitlines())) == (0, shown)
+
+
+@pytest.mark.parametrize(
+    "options", [["--actor", "nobody"], ["--service", "bank"], ["--until", "1h"], ["--since", "2100-01-01"]]
+)
+def test_nothing_found_is_status_4_and_said(cli: Cli, log: Path, options: list[str]) -> None:
+    ran = cli("show", *options)
+
+    assert (ran.status, ran.out) == (4, "")
+    assert "nothing matches" in ran.err
+
+
+def test_there_is_no_log_yet(cli: Cli) -> None:
+    ran = cli("show")
+
+    assert (ran.status, ran.out) == (4, "")
+
+
+def test_records_of_a_stream_that_was_tampered_with_are_marked_and_the_status_is_1(cli: Cli, log: Path) -> None:
+    (segment,) = log.rglob("*.jsonl")
+    segment.write_bytes(segment.read_bytes().replace(b'"id":"bob"', b'"id":"eve"'))
+
+    ran = cli("show", "--actor", "eve")
+
+    assert ran.status == 1
+    assert ran.out.startswith("! ")
+    assert ran.err.startswith("TAMPERED: ")
+
+
+def test_records_that_no_seal_covers_yet_are_marked(cli: Cli, state: Path) -> None:
+    otel_audit.configure(otel_audit.Settings(directory=state, service_name="shop"))
+    otel_audit.get_audit_logger("test").emit("invoice.read", action="READ", actor=otel_audit.Actor("alice"))
+
+    ran = cli("show")
+    otel_audit.shutdown()
+
+    assert ran.out.startswith("~ ")
+    assert cli("show").out.startswith("  ")
+
+
+def test_following_goes_on_where_the_verified_records_ended(state: Path) -> None:
+    def emit(actor: str) -> None:
+        otel_audit.get_audit_logger("test").emit("invoice.read", action="READ", actor=otel_audit.Actor(actor))
+
+    def taken(selection: Selection) -> Selection:
+        for body in bodies(state):
+            selection.take(body)
+        return selection
+
+    def actors(follower: Follower) -> list[Any]:
+        return [found.members["actor"]["id"] for found in follower.new()]
+
+    settings = otel_audit.Settings(directory=state, service_name="shop")
+    otel_audit.configure(settings)
+    emit("alice")
+    with taken(Selection(Query())) as selection:
+        follower = Follower([state], Query(service="shop"), selection)
+
+        assert actors(follower) == []
+        emit("bob")
+        assert actors(follower) == ["bob"]
+        otel_audit.shutdown()
+        otel_audit.configure(settings)
+        emit("carol")
+        assert actors(follower) == ["carol"]
+        assert actors(follower) == []
+    otel_audit.shutdown()
