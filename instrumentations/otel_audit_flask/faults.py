@@ -51,8 +51,8 @@ def complain(error: BaseException) -> None:
         return
     _next_complaint = now + _COMPLAINT_INTERVAL_S
     if isinstance(error, AuditError):
-        _log.error("otel-audit: an access was not recorded: %s", error)
+        _log.error("otel-audit: %s", error)
         return
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
-    _log.error("otel-audit: an access was not recorded: %s at %s", error_type(error), place)
+    _log.error("otel-audit: a fault in auditing a request: %s at %s", error_type(error), place)

@@ -41,7 +41,7 @@ _routes: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {}
 class FlaskScope(WsgiScope):
     """One request of a Flask application."""
 
-    __slots__ = ("_actor", "http_auth_actor", "login_actor", "signed_out_actor")
+    __slots__ = ("_actor", "_is_entered", "http_auth_actor", "login_actor", "signed_out_actor")
 
     def __init__(
         self, environ: WSGIEnvironment, start_response: StartResponse, release: Callable[[], None] | None
@@ -49,6 +49,7 @@ class FlaskScope(WsgiScope):
         super().__init__(environ, start_response, release)
         self._actor: Actor | None = None
         """Who it was when the response was made; asked no more after that, the context is gone."""
+        self._is_entered = False
         self.login_actor: Actor | None = None
         """Whom flask-login loaded or signed in."""
         self.signed_out_actor: Actor | None = None
@@ -58,6 +59,7 @@ class FlaskScope(WsgiScope):
 
     def enter(self) -> None:
         """Flask takes over, inside of every middleware: a span that is current now is the server's."""
+        self._is_entered = True
         self.adopt_ids(ids_of_span(get_current_span()))
 
     def server_span_ids(self) -> Ids | None:
@@ -74,9 +76,10 @@ class FlaskScope(WsgiScope):
             context = _current_context()
             if context is not None:
                 self._take_route(context.request)
-                self._actor = self._identify(context)
         except Exception as error:  # noqa: BLE001 - an audit fault never breaks a request
             complain(error)
+        self._actor = None
+        self._actor = self.resolve_actor()
 
     def resolve_actor(self) -> Actor:
         """Who it is by now; `UNKNOWN` where something that an extension left behind cannot be read."""
@@ -111,7 +114,11 @@ class FlaskScope(WsgiScope):
                     return found
             elif self.login_actor is not None:
                 return self.login_actor  # inside another context that the application has pushed
-        return certificate_actor(self.environ) or self._by_proxy() or ANONYMOUS
+        actor = certificate_actor(self.environ) or self._by_proxy()
+        if actor is not None:
+            return actor
+        # an exit (SystemExit) took the context away before anybody could look into it
+        return UNKNOWN if context is None and self._is_entered else ANONYMOUS
 
     def _by_framework(self, context: RequestContext) -> Actor | None:
         """Whom an extension has verified: flask-login, Flask-HTTPAuth, flask-jwt-extended, in this order."""
