@@ -53,6 +53,13 @@ class Tree:
             nodes = [sha256(b"\x01" + a + b).digest() for a, b in zip(pairs, pairs, strict=True)]
             level += 1
 
+    def copy(self) -> Tree:
+        """Return a tree of the same leaves that grows apart."""
+        other = Tree()
+        other.size = self.size
+        other._levels = self._levels.copy()
+        return other
+
     def root(self) -> bytes:
         """Return the tree hash over all leaves so far, 32 bytes."""
         node: bytes | None = None

@@ -86,7 +86,7 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to: is it whole and unaltered?"""
+    """The answer to whether it is whole and unaltered."""
 
     status: Status
     scope: Literal["whole", "window"]

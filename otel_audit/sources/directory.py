@@ -1,0 +1,135 @@
+"""Record bodies in files: a spool, or any tree of `*.jsonl`, `*.jsonl.gz`, `*.jsonl.zst`.
+
+A directory named by 32 hex digits is a stream, its files its segments in order of name. Any other file is
+believed to be one stream in order until reading it shows otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_audit.errors import SourceError
+from otel_audit.sources.lines import read_lines
+from otel_audit.sources.source import Batch, Lane
+from otel_audit.sources.spill import key_of, reorder
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+_STREAM = re.compile(r"[0-9a-f]{32}")
+_OBSERVED = re.compile(rb'"observed":"([0-9TZ:.-]{30})"')
+_PEEK_BYTES = 1 << 16
+_MAX_PLACE_BYTES = 1024
+
+
+def read_directory(path: str | os.PathLike[str]) -> DirectorySource:
+    """Return the bodies under the directory *path*, or in the file that it is, as a source.
+
+    Raises:
+        SourceError: there is no such file or directory, or its `place` cannot be read.
+    """
+    where = Path(path)
+    if where.is_dir():
+        return DirectorySource(where, _place(where))
+    if not where.exists():
+        raise SourceError(f"{where}: no such file or directory; name a directory or a .jsonl file")
+    if not where.name.endswith(SUFFIXES):
+        raise SourceError(f"{where}: expected a directory or a file *.jsonl, *.jsonl.gz or *.jsonl.zst")
+    return DirectorySource(where, None)
+
+
+def _place(directory: Path) -> str | None:
+    try:
+        with (directory / "place").open("rb") as file:
+            return file.read(_MAX_PLACE_BYTES).decode("utf-8", "replace").strip() or None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SourceError(f"{directory / 'place'}: cannot be read: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class FileLane:
+    """Files read one after the other: the segments of one stream, or a single file."""
+
+    name: str
+    stream: str | None
+    opened: str
+    files: tuple[Path, ...]
+
+    def batches(self) -> Iterator[Batch]:
+        """Read every file up to its last whole line.
+
+        Raises:
+            SourceError: a file cannot be read.
+        """
+        for file in self.files:
+            for lines in read_lines(file):
+                yield Batch(lines)
+
+
+class DirectorySource:
+    """Bodies in files below one path; whatever is not named like a segment is not looked at."""
+
+    local = True
+
+    def __init__(self, path: Path, place: str | None) -> None:
+        self.name = str(path.resolve())
+        self.place = place
+        self._path = path
+
+    def lanes(self) -> Iterator[Lane]:
+        """One lane a stream's directory, one a file elsewhere, by name.
+
+        Raises:
+            SourceError: a directory cannot be listed.
+        """
+        if not self._path.is_dir():
+            yield _file_lane(self._path)
+            return
+        for directory, names in _walk(self._path):
+            files = [directory / name for name in sorted(names) if name.endswith(SUFFIXES)]
+            if files and _STREAM.fullmatch(directory.name):
+                yield FileLane(str(directory), directory.name, _first_observed(files[0]), tuple(files))
+            else:
+                for file in files:
+                    yield _file_lane(file)
+
+    def reorder(self, lanes: Sequence[Lane]) -> Iterable[Lane]:
+        """Sort on disk.
+
+        Raises:
+            SourceError: there is no room for it.
+        """
+        return reorder(lanes)
+
+
+def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise SourceError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+
+    # Links to directories are not followed: a hostile one may lead anywhere, or round in a circle.
+    for directory, below, names in os.walk(top, onerror=refuse):
+        below.sort()
+        yield Path(directory), names
+
+
+def _file_lane(file: Path) -> FileLane:
+    return FileLane(str(file), None, _first_observed(file), (file,))
+
+
+def _first_observed(file: Path) -> str:
+    """Return `observed` of the first record, a hint for the order of reading; empty where it is not at hand."""
+    if file.suffix != ".jsonl" or not file.is_file():
+        return ""
+    try:
+        with file.open("rb", buffering=0) as opened:
+            line = opened.read(_PEEK_BYTES).partition(b"\n")[0]
+    except OSError:
+        # A hint: whatever is wrong with the file is reported when it is read.
+        return ""
+    match = _OBSERVED.search(line)
+    return match[1].decode("ascii") if match is not None and key_of(line)[0] else ""

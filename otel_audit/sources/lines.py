@@ -1,0 +1,114 @@
+"""Lines out of a file that may be alive, compressed or hostile, in bounded memory.
+
+A spool's last segment is mapped, preallocated and being written while it is read. So what follows the last
+line feed is torn or unused and no record; and a line that was seen half written is looked at once more.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from otel_audit.errors import SourceError
+from otel_audit.evidence.canonical import MAX_RECORD_BYTES
+
+CHUNK_BYTES = 1 << 20
+_LOOKS = 1_000
+"""How often a file is looked at again: a writer needs it once a record at most, a file of zeros for ever."""
+
+
+def read_lines(path: Path) -> Iterator[list[bytes]]:
+    """Yield the lines of *path* in lists of about a mebibyte; `.gz` and `.zst` are unpacked.
+
+    A line longer than a record may be is cut to one byte more than that, which no record has.
+
+    Raises:
+        SourceError: the file cannot be read or unpacked.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # Asked before it is opened: opening a pipe would wait for its writer.
+            raise SourceError(f"{path}: not a regular file")
+        with path.open("rb", buffering=0) as file:
+            if path.suffix == ".gz":
+                with gzip.open(file) as unpacked:
+                    yield from _lines(cast("BinaryIO", unpacked), is_live=False)
+            elif path.suffix == ".zst":
+                yield from _lines(_zstd(file, path), is_live=False)
+            else:
+                yield from _lines(cast("BinaryIO", file), is_live=True)
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: removed while it was read (by retention?); read again") from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"{path}: cannot be read: {reason}") from error
+
+
+def _zstd(file: io.RawIOBase, path: Path) -> BinaryIO:
+    try:
+        import zstandard
+    except ImportError as error:
+        raise SourceError(f'{path}: reading .zst needs zstandard; pip install "otel-audit[cli]"') from error
+
+    class Reader(io.RawIOBase):
+        """Turns zstandard's errors into those of files."""
+
+        def __init__(self) -> None:
+            # A frame may ask for a window of any size: 128 MiB is what the zstd tool itself unpacks unasked.
+            unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+            self._stream = unpacker.stream_reader(cast("BinaryIO", file), read_across_frames=True)
+
+        def read(self, size: int = -1, /) -> bytes:
+            try:
+                return self._stream.read(size)
+            except zstandard.ZstdError as error:
+                raise OSError(0, str(error)) from error
+
+    return cast("BinaryIO", Reader())
+
+
+def _lines(file: BinaryIO, *, is_live: bool) -> Iterator[list[bytes]]:
+    position = 0
+    """Offset of the first byte not yet handed over, where `carry` begins."""
+    carry = b""
+    dropped = 0
+    """Bytes of an over-long line that were read and not kept."""
+    looks = _LOOKS if is_live else 0
+    looked_at = -1
+    while chunk := file.read(CHUNK_BYTES):
+        data = carry + chunk
+        end = data.rfind(b"\n")
+        if end < 0:
+            carry = data[: MAX_RECORD_BYTES + 1]
+            dropped += len(data) - len(carry)
+            continue
+        if dropped:
+            # Back to the line's kept beginning and what follows its end.
+            first = data.index(b"\n", len(carry))
+            data, dropped = data[: MAX_RECORD_BYTES + 1] + data[first:], dropped + first - MAX_RECORD_BYTES - 1
+            end = data.rfind(b"\n")
+        whole, carry = data[:end], data[end + 1 :]
+        zero = whole.find(b"\0") if looks else -1
+        if zero >= 0:
+            line_start = whole.rfind(b"\n", 0, zero) + 1
+            if line_start:
+                yield whole[: line_start - 1].split(b"\n")
+            position += line_start + (dropped if line_start else 0)
+            if position != looked_at:
+                looks -= 1
+                looked_at = position
+                file.seek(position)
+                carry, dropped = b"", 0
+                continue
+            # Looked at again, and still with zeros: they are part of it.
+            whole = whole[line_start:]
+            if line_start:
+                dropped = 0
+        yield whole.split(b"\n")
+        position += len(whole) + 1 + dropped
+        dropped = 0

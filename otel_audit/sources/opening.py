@@ -1,0 +1,43 @@
+"""From what a user writes to a source: the table SOURCE of the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from otel_audit.errors import SourceError
+from otel_audit.sources.directory import read_directory
+from otel_audit.sources.source import Source
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
+_OTLP = (".otlp.json", ".otlp.jsonl")
+_BACKENDS = frozenset(
+    f"{backend}{transport}"
+    for backend in ("clickhouse", "loki", "victorialogs", "elasticsearch", "s3", "kafka")
+    for transport in ("", "+http", "+https")
+)
+
+
+def open_source(text: str) -> Source:
+    """Return the source that *text* names: a directory or file of record bodies.
+
+    Raises:
+        SourceError: it is not there, or of a kind that cannot be read, or not yet.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme is not None:
+        kind = "cannot be read yet" if scheme[1] in _BACKENDS else "is not known"
+        raise SourceError(
+            f"{_without_password(text)}: {scheme[1]}:// {kind} by this version; "
+            "export the bodies to a .jsonl file and name that"
+        )
+    if text.startswith("otlp-json:") or text.endswith(_OTLP):
+        raise SourceError(
+            f"{text}: OTLP-JSON cannot be read yet by this version; "
+            "write the log records' bodies to a .jsonl file, one a line, and name that"
+        )
+    return read_directory(Path(text))
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", text)

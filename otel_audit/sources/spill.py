@@ -1,0 +1,111 @@
+"""Puts bodies in order that are not: grouped by stream, sorted by `seq`, in a temporary database.
+
+For an archive that somebody concatenated, shuffled, or exported from a backend without an order. The disk
+holds what memory should not; the file is removed with its last lane.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+from otel_audit.errors import SourceError
+from otel_audit.sources.source import Attributes, Batch, Lane
+
+_SCHEMA_AND_SEQ = b'"schema":"otel-audit/1","seq":'
+_STREAM = b'"stream":"'
+_BATCH = 1_000
+
+
+class Spill:
+    """Bodies on disk, given back one lane a stream."""
+
+    def __init__(self, lanes: Iterable[Lane]) -> None:
+        """Read *lanes* through and sort them.
+
+        Raises:
+            SourceError: one cannot be read, or there is no room for the temporary file.
+        """
+        try:
+            # No name: a temporary database of our own, on disk once it outgrows its cache, unlinked by SQLite.
+            self._database = sqlite3.connect("", check_same_thread=False)
+            self._database.execute("CREATE TABLE body (stream TEXT, seq INTEGER, body BLOB, attributes TEXT)")
+            for lane in lanes:
+                for batch in lane.batches():
+                    self._database.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", _rows(batch))
+            self._database.execute("CREATE INDEX by_seq ON body (stream, seq, body)")
+            self._database.commit()
+        except sqlite3.Error as error:
+            raise SourceError(
+                f"a source that is not in order cannot be sorted: {error}; is there room in TMPDIR?"
+            ) from error
+
+    def lanes(self, name: str) -> Iterator[SpilledLane]:
+        """One lane a stream, and one of bodies that name none; *name* is for messages."""
+        for (stream,) in self._database.execute("SELECT DISTINCT stream FROM body ORDER BY stream"):
+            yield SpilledLane(self, name, stream)
+
+    def read(self, stream: str | None) -> Iterator[Batch]:
+        """Bodies of one stream, None for those that name none, in order of `seq`.
+
+        Raises:
+            SourceError: the temporary file cannot be read.
+        """
+        try:
+            cursor = self._database.execute(
+                "SELECT body, attributes FROM body WHERE stream IS ? ORDER BY seq, body", (stream,)
+            )
+            while rows := cursor.fetchmany(_BATCH):
+                attributes = [None if text is None else cast("Attributes", json.loads(text)) for _, text in rows]
+                yield Batch([body for body, _ in rows], attributes if any(attributes) else None)
+        except sqlite3.Error as error:
+            raise SourceError(f"the temporary file of a sorted source cannot be read: {error}") from error
+
+
+class SpilledLane:
+    """One stream of a `Spill`, in order."""
+
+    def __init__(self, spill: Spill, name: str, stream: str | None) -> None:
+        self.name = name
+        self.stream = stream
+        self.opened = ""
+        self._spill = spill
+
+    def batches(self) -> Iterator[Batch]:
+        """Read in order of `seq`."""
+        return self._spill.read(self.stream)
+
+
+def reorder(lanes: Sequence[Lane]) -> Iterable[Lane]:
+    """Return what is in *lanes* as one lane a stream; the body of `Source.reorder` for a source of any kind.
+
+    Raises:
+        SourceError: there is no room to sort it.
+    """
+    return Spill(lanes).lanes(", ".join(lane.name for lane in lanes[:3]) + (" …" if len(lanes) > 3 else ""))
+
+
+def _rows(batch: Batch) -> Iterator[tuple[str | None, int, bytes, str | None]]:
+    for at, body in enumerate(batch.bodies):
+        stream, seq = key_of(body)
+        attributes = batch.attributes[at] if batch.attributes is not None else None
+        yield stream, seq, body, None if attributes is None else json.dumps(attributes)
+
+
+def key_of(body: bytes) -> tuple[str | None, int]:
+    """Return stream and `seq` of a canonical record; (None, 0) for most of what is none.
+
+    A glance, no check: in canonical order only `source`, `stream`, `target`, `time` and `trace_id` follow,
+    and a raw quote stands in no string, so the last occurrence is the member itself.
+    """
+    at = body.rfind(_SCHEMA_AND_SEQ)
+    stream_at = body.rfind(_STREAM)
+    if at < 0 or stream_at < at:
+        return None, 0
+    digits = body[at + len(_SCHEMA_AND_SEQ) : at + len(_SCHEMA_AND_SEQ) + 17].partition(b",")[0]
+    stream = body[stream_at + len(_STREAM) : stream_at + len(_STREAM) + 32]
+    if not digits.isdigit() or len(digits) > 16 or len(stream) != 32 or not stream.isalnum():
+        return None, 0
+    return stream.decode("ascii"), int(digits)

@@ -1,0 +1,85 @@
+"""Whether the attributes beside a record say what its body says: the table "OTLP projection".
+
+The body is the evidence; a backend's index may lack or rename attributes, and cut long ones. One that says
+something else would mislead whoever searches by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import orjson
+
+CANONICALIZATION = "otel-audit/1"
+_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "audit.schema.version": ("schema",),
+    "event.name": ("event",),
+    "audit.actor.id": ("actor", "id"),
+    "audit.actor.type": ("actor", "type"),
+    "audit.actor.auth": ("actor", "auth"),
+    "audit.actor.name": ("actor", "name"),
+    "audit.actor.on_behalf_of.id": ("actor", "on_behalf_of", "id"),
+    "audit.action": ("action",),
+    "audit.outcome": ("outcome",),
+    "audit.target.id": ("target", "id"),
+    "audit.target.type": ("target", "type"),
+    "audit.source.id": ("source", "id"),
+    "audit.source.type": ("source", "type"),
+    "audit.sequence.stream_id": ("stream",),
+    "audit.sequence.number": ("seq",),
+    "audit.sequence.previous_hash": ("prev",),
+    "audit.integrity.value": ("sig",),
+}
+_NOT_PROJECTED = frozenset(("audit.certificate", "audit.policy.text"))
+
+
+def expected_attributes(m: Mapping[str, Any]) -> dict[str, object]:
+    """Return the attributes that the record with members *m* is projected to."""
+    expected: dict[str, object] = {
+        "audit.record.id": f"{m['stream']}-{m['seq']}",
+        "audit.integrity.canonicalization": CANONICALIZATION,
+    }
+    for name, path in _MEMBERS.items():
+        value: Any = m
+        for member in path:
+            value = value.get(member)
+            if value is None:
+                break
+        if value is not None:
+            expected[name] = value
+    if m["event"] == "audit.stream.close":
+        expected["audit.sequence.end"] = True
+    for name, value in m.get("context", {}).items():
+        if name not in _NOT_PROJECTED:
+            expected.setdefault(name, value)
+    return expected
+
+
+def compare(m: Mapping[str, Any], attributes: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield (`index-mismatch` or `index-cut`, message) for each attribute that differs from the body.
+
+    Compared are names of the table and their `_` form; what is absent or unknown is ignored.
+    """
+    for name, value in expected_attributes(m).items():
+        for spelling in {name, name.replace(".", "_")}:
+            if spelling not in attributes:
+                continue
+            given = attributes[spelling]
+            text = value if isinstance(value, str) else orjson.dumps(value).decode()
+            if _is_same(given, value) or (isinstance(given, str) and given == text):
+                continue
+            if isinstance(given, str) and text.startswith(given):
+                yield "index-cut", f"attribute {spelling} is cut short"
+            else:
+                yield "index-mismatch", f"attribute {spelling} is not what the record says"
+
+
+def _is_same(given: object, value: object) -> bool:
+    """Equal, and of the same type: to Python, True is 1."""
+    if isinstance(value, list):
+        if not isinstance(given, list | tuple):
+            return False
+        ours, theirs = cast("list[object]", value), cast("Sequence[object]", given)
+        return [(v.__class__, v) for v in theirs] == [(v.__class__, v) for v in ours]
+    return given.__class__ is value.__class__ and given == value

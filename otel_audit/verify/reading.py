@@ -1,0 +1,119 @@
+"""From lanes to checked streams: bodies are parsed, copies merged, and what no source has in order is set aside.
+
+The only part of the verifier that touches sources. A body that is no record belongs to no stream; it is counted.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from otel_audit.evidence.canonical import decode
+from otel_audit.evidence.record import problem
+from otel_audit.sources.source import Attributes, Lane
+from otel_audit.verify.index import compare
+from otel_audit.verify.stream import StreamCheck
+
+_LATER_SCHEMA = re.compile(r"otel-audit/([1-9][0-9]{0,8})")
+
+
+class Disorder(Exception):  # noqa: N818 - a state of the source, not a fault
+    """A lane is not what it was taken for: one stream, in order of `seq`."""
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__(lane.name)
+        self.lane = lane
+
+
+@dataclass(slots=True)
+class Tally:
+    """Bodies that are no records of this schema."""
+
+    malformed: int = 0
+    unsupported: int = 0
+    first: str = ""
+    """Where the first malformed one stands, and why it is none."""
+
+    def take(self, body: bytes, members: dict[str, Any] | None, lane: Lane, at: int) -> None:
+        """Count a body that is no record; *at* is its place in the lane, from 0."""
+        if members is not None:
+            schema = members.get("schema")
+            later = _LATER_SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
+            if later is not None and int(later[1]) > 1:
+                self.unsupported += 1
+                return
+        if not self.malformed:
+            reason = "not a canonical JSON object" if members is None else problem(members)
+            self.first = f"{lane.name}, line {at + 1}: {reason} ({len(body)} bytes)"
+        self.malformed += 1
+
+
+class OwnLane(NamedTuple):
+    """A lane and which source it is of."""
+
+    source: int
+    lane: Lane
+
+
+class _Parsed(NamedTuple):
+    seq: int
+    source: int
+    members: dict[str, Any]
+    digest: bytes
+    attributes: Attributes | None
+
+
+def check_stream(
+    check: StreamCheck, lanes: Sequence[OwnLane], progress: Callable[[int], None] | None
+) -> dict[int, Tally]:
+    """Feed *check* from all *lanes*; returns for each of them, by position, what is no record.
+
+    Raises:
+        Disorder: a lane holds another stream, or runs backwards.
+        SourceError: a lane cannot be read.
+    """
+    tallies = {at: Tally() for at in range(len(lanes))}
+    if len(lanes) == 1:
+        records: Iterator[_Parsed] = _parse(check, lanes[0], tallies[0], progress)
+    else:
+        parsed = [_parse(check, own, tallies[at], progress) for at, own in enumerate(lanes)]
+        records = heapq.merge(*parsed, key=lambda record: record.seq)
+    for record in records:
+        check.take(record.members, record.digest, record.source)
+        if record.attributes is not None:
+            for kind, message in compare(record.members, record.attributes):
+                check.note_index(kind, record.seq, message)
+    check.finish()
+    return tallies
+
+
+def _parse(
+    check: StreamCheck, own: OwnLane, tally: Tally, progress: Callable[[int], None] | None
+) -> Iterator[_Parsed]:
+    stream, source, lane = check.stream, own.source, own.lane
+    last = at = 0
+    for batch in lane.batches():
+        attributes = batch.attributes
+        for in_batch, body in enumerate(batch.bodies):
+            members = decode(body)
+            if members is None or problem(members) is not None:
+                tally.take(body, members, lane, at + in_batch)
+                continue
+            seq: int = members["seq"]
+            if members["stream"] != stream or seq < last:
+                raise Disorder(lane)
+            last = seq
+            yield _Parsed(
+                seq,
+                source,
+                members,
+                sha256(body).digest(),
+                None if attributes is None else attributes[in_batch],
+            )
+        at += len(batch.bodies)
+        if progress is not None:
+            progress(len(batch.bodies))

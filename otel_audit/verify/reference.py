@@ -1,0 +1,63 @@
+"""What one stream's signed record says of another stream, and what a witness says of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from otel_audit.evidence.record import MAX_INTEGER, REFERENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`<stream>:<seq>:<record hash>`: a record that existed when this was said."""
+
+    stream: str
+    seq: int
+    hash: str
+    """Lower-case hex SHA-256 of the record's bytes."""
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read `<stream>:<seq>:<record hash>`.
+
+        Raises:
+            ValueError: *text* is not of that form.
+        """
+        match = REFERENCE.fullmatch(text)
+        if match is None or int(match[2]) > MAX_INTEGER:
+            raise ValueError(f"{text[:120]!r}: expected <stream>:<seq>:<record hash>")
+        return cls(match[1], int(match[2]), match[3])
+
+    def __str__(self) -> str:
+        return f"{self.stream}:{self.seq}:{self.hash}"
+
+
+class Naming(NamedTuple):
+    """A predecessor, a successor or a recovered stream, as a well-signed record names it."""
+
+    kind: Literal["predecessor", "successor", "recovered"]
+    by: str
+    at: int
+    """`seq` of the record that says it."""
+    observed: str
+    """Of the record that says it."""
+    stream: str
+    seq: int
+    """0 for a successor, of which only the stream is named."""
+    hash: str
+    sealed: int = 0
+    """Of a recovery: the last signed `seq` found."""
+    torn_bytes: int = 0
+
+
+class Retirement(NamedTuple):
+    """An `audit.retired`: whole ended streams that are gone from one place."""
+
+    by: str
+    at: int
+    observed: str
+    place: str
+    streams: tuple[str, ...]
+    ended: str
+    delivered: bool

@@ -1,0 +1,94 @@
+"""How a stream stands while it is being read, and what it is held against: plain values of `stream.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from otel_audit.verify.certificates import Anchor, Path
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a verification holds every stream against."""
+
+    anchors: Sequence[Anchor]
+    now: str
+    """As a record's time; what was observed later is pending."""
+    since: str | None = None
+    until: str | None = None
+
+    @property
+    def is_window(self) -> bool:
+        """Whether only a period is asked about."""
+        return self.since is not None or self.until is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is already known of a stream before it is read."""
+
+    seqs: frozenset[int] = frozenset()
+    """Records that somebody names: their hashes are kept."""
+    ended_at: int | None = None
+    """The last whole record, where a recovery has ended the stream there: unsigned ones above are torn."""
+    rolled_back_above: int | None = None
+    """The lowest such record that any recovery claims: well-signed ones above should not be."""
+
+
+@dataclass(slots=True)
+class Tail:
+    """Unsigned records after the last signed one."""
+
+    first_seq: int = 0
+    records: int = 0
+    future: int = 0
+    """Of them, observed after *now*."""
+    first_observed: str = ""
+    latest_observed: str = ""
+
+    def add(self, seq: int, observed: str, *, is_future: bool) -> None:
+        """Take in one more."""
+        if not self.records:
+            self.first_seq = seq
+            self.first_observed = self.latest_observed = observed
+        elif observed > self.latest_observed:
+            self.latest_observed = observed
+        self.records += 1
+        self.future += is_future
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a stream stood at the record where a recovery ended it."""
+
+    records: int
+    last_seq: int
+    last_observed: str
+    hashes: list[str]
+    holders: set[int]
+    tail: Tail
+
+
+@dataclass(slots=True)
+class Opening:
+    """What record 1 declares."""
+
+    service: str
+    certificate: str
+    path: Path
+    opened: str
+    signs_records: bool
+    seal_interval_ms: int
+    promise_ns: int
+    """How far ahead a `next_by` may lie."""
+    rank: str
+    """Hash of the record; of two opens that are as good, the lower counts, whatever the order of sources."""
+
+
+@dataclass(slots=True)
+class Held:
+    """Hashes of the records at one `seq` (more than one where the stream is forked)."""
+
+    hashes: list[str] = field(default_factory=list[str])
+    observed: str = ""

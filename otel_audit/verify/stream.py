@@ -1,0 +1,374 @@
+"""One stream, record by record: chain, signatures, roots, promises, and what it says of other streams.
+
+No I/O. Records come in order of `seq`; what cannot be judged before other streams are known (references,
+recoveries) is kept for `resolve.py`. Memory is that of one stream: nothing is kept per record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from otel_audit.evidence.canonical import encode
+from otel_audit.evidence.merkle import Tree
+from otel_audit.evidence.record import CLOSE, GAP, LINKED, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
+from otel_audit.evidence.rfc3339 import unix_nanos
+from otel_audit.evidence.signatures import is_sound_key, verify
+from otel_audit.verify.certificates import check_path
+from otel_audit.verify.notes import Notes
+from otel_audit.verify.reference import Naming, Reference, Retirement
+from otel_audit.verify.standing import End, Held, Marks, Opening, Tail, Terms
+
+MAX_INTERVAL_MS = 300_000
+_MAX_FORKS = 64
+"""Different records of one `seq` that are told apart from each other; more are all forks."""
+_FOLD = 2_048
+"""Leaves kept before the tree takes them in."""
+
+
+class StreamCheck:
+    """State of one stream while it is read, and what was found when it has been."""
+
+    def __init__(self, stream: str, terms: Terms, marks: Marks) -> None:
+        self.stream = stream
+        self.marks = marks
+        self.opening: Opening | None = None
+        self.records = 0
+        """Distinct ones."""
+        self.future = 0
+        """Signed, or followed by a signed one, and observed after *now*."""
+        self.first_seq = 0
+        self.last_seq = 0
+        self.last_observed = ""
+        self.signed_seq = 0
+        self.next_by: str | None = None
+        self.closed_at: int | None = None
+        self.tail = Tail()
+        self.notes = Notes()
+        self.namings: list[Naming] = []
+        self.retirements: list[Retirement] = []
+        self.holders: set[int] = set()
+        """Sources that hold any record of it."""
+        self.last_holders: set[int] = set()
+        """Sources that hold its last record."""
+        self.held: dict[int, Held] = {}
+        """Hashes at marked records, the last signed and the last one."""
+        self.has_record_in_period = False
+        self.is_cut = False
+        """Whether the window ended before the stream did."""
+        self.run_start = 1
+        """First `seq` after record 1 that the window has."""
+        self._terms = terms
+        self._recent = Notes()
+        self._current = Held()
+        self._before: Sequence[str] = ()
+        """Hashes of the records one `seq` before the current one; none where that is absent."""
+        self._signed = Held()
+        self._tree: Tree | None = None if terms.is_window else Tree()
+        self._leaves: list[bytes] = []
+        self._dropped = 0
+        self._end: End | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether what this stream says of others counts."""
+        return self.opening is not None and self.opening.path.is_good
+
+    @property
+    def service(self) -> str | None:
+        """`service.name` as the open has it, None without an open."""
+        return None if self.opening is None else self.opening.service
+
+    def take(self, m: dict[str, Any], digest: bytes, source: int) -> None:  # noqa: PLR0912 - one record, in the format's order
+        """Take in the record with members *m* and hash *digest*; `seq` never falls from one call to the next."""
+        seq: int = m["seq"]
+        observed: str = m["observed"]
+        record_hash = digest.hex()
+        self.holders.add(source)
+        if self.is_cut:
+            self._overhear(m, seq, observed)
+            return
+        if seq == self.last_seq:
+            self._take_again(m, seq, observed, record_hash, source)
+            return
+        end_at = self.marks.ended_at
+        if end_at is not None and self._end is None and seq > end_at and self.signed_seq <= end_at:
+            self._end = self._snapshot()
+        if seq == self.last_seq + 1:
+            if seq > 1:
+                self._follow(m["prev"], seq)
+        else:
+            absent = seq - self.last_seq - 1
+            self._note("missing", self.last_seq + 1, seq, f"{absent} records up to {seq - 1} are absent", absent)
+            self._tree = None
+            self._before = ()
+        if observed < self.last_observed:
+            self._note(
+                "clock-step", seq, seq, f"observed runs backwards by {_seconds(observed, self.last_observed)}"
+            )
+        self.first_seq = self.first_seq or seq
+        self.last_seq = seq
+        self.last_observed = observed
+        self.last_holders = {source}
+        self.records += 1
+        self._current = Held([record_hash], observed)
+        if seq in self.marks.seqs:
+            self.held[seq] = self._current
+        if self.closed_at is not None:
+            self._note("misplaced", seq, seq, f"a record after the close at {self.closed_at}")
+        is_signed = self._examine(m, seq, observed, record_hash)
+        if self._tree is not None:
+            self._leaves.append(digest)
+            if len(self._leaves) > _FOLD:
+                self._tree.extend(self._leaves[:-1])
+                del self._leaves[:-1]
+        if is_signed:
+            self._take_signed(m, seq, observed)
+        else:
+            self.tail.add(seq, observed, is_future=observed > self._terms.now)
+        if self._terms.is_window:
+            self._move_window(seq, observed, is_signed=is_signed)
+
+    def finish(self) -> None:
+        """Take note that there are no more records."""
+        end = self._end
+        if end is not None and self.signed_seq <= end.last_seq:
+            # What is unsigned above the recovered record is torn, as if it were not there.
+            self.records, self.last_seq, self.last_observed = end.records, end.last_seq, end.last_observed
+            self.tail, self.last_holders = end.tail, end.holders
+            self._current = Held(end.hashes, end.last_observed)
+            self._recent.keep_causes(end.last_seq)
+        self.notes.take_over(self._recent)
+        self.held[self.last_seq] = self._current
+        if self.signed_seq:
+            self.held[self.signed_seq] = self._signed
+        self._tree = None
+        self._leaves = []
+
+    def _take_again(self, m: dict[str, Any], seq: int, observed: str, record_hash: str, source: int) -> None:
+        """Another record of the same `seq`: the same bytes are harmless."""
+        hashes = self._current.hashes
+        if record_hash in hashes:
+            self.last_holders.add(source)
+            return
+        self._note("forked", seq, seq, f"another record {seq} with other contents")
+        if len(hashes) >= _MAX_FORKS:
+            return
+        hashes.append(record_hash)
+        if self._before and m["prev"] not in self._before:
+            self._note("altered", seq - 1, seq, f"record {seq - 1} is not the record that {seq} follows")
+        if self._examine(m, seq, observed, record_hash):
+            self._take_signed(m, seq, observed)
+
+    def _follow(self, prev: str, seq: int) -> None:
+        self._before = before = self._current.hashes
+        if prev not in before:
+            self._note("altered", seq - 1, seq, f"record {seq - 1} is not the record that {seq} follows")
+        elif len(before) > 1 and self._leaves:
+            # Of two records the chain goes on from one: that is the leaf.
+            self._leaves[-1] = bytes.fromhex(prev)
+
+    def _examine(self, m: dict[str, Any], seq: int, observed: str, record_hash: str) -> bool:
+        """Check what a record says and signs; returns whether it is well signed."""
+        event: str = m["event"]
+        lifecycle = is_lifecycle(event)
+        if event == OPEN:
+            self._check_open(m, seq, observed, record_hash)
+        elif seq == 1:
+            self._note("misplaced", 1, 1, "record 1 is not the stream's open")
+        opening = self.opening
+        if opening is not None and event != CLOSE:
+            path = opening.path
+            if not path.not_before <= observed <= path.not_after:
+                self._note(
+                    "clock-outside-certificate", seq, seq, f"observed {observed}, outside of the certificate"
+                )
+        is_signed = self._check_signature(m, seq, must=lifecycle or (opening is not None and opening.signs_records))
+        if lifecycle:
+            self._check_lifecycle(m, event, seq, observed, is_signed=is_signed)
+        return is_signed
+
+    def _check_open(self, m: dict[str, Any], seq: int, observed: str, record_hash: str) -> None:
+        context: dict[str, Any] = m["context"]
+        certificates: list[str] = context["audit.certificate"]
+        certificate = certificates[0] if certificates else ""
+        if seq > 1:
+            self._note("misplaced", seq, seq, "an open that is not record 1")
+            if self.opening is not None and certificate != self.opening.certificate:
+                self._note("forked", seq, seq, "a second certificate for the stream")
+            return
+        service: str = context["service.name"]
+        path = check_path(
+            certificates, stream=self.stream, service=service, opened=observed, trust=self._terms.anchors
+        )
+        seal_ms: int = context["audit.seal.interval_ms"]
+        heartbeat_ms: int = context["audit.heartbeat.interval_ms"]
+        opening = Opening(
+            service=service,
+            certificate=certificate,
+            path=path,
+            opened=observed,
+            signs_records=context["audit.sign"] == "record",
+            seal_interval_ms=seal_ms,
+            promise_ns=max(seal_ms, heartbeat_ms) * 2_000_000 + 1_000_000_000,
+            rank=record_hash,
+        )
+        if max(seal_ms, heartbeat_ms) > MAX_INTERVAL_MS:
+            self._note("misplaced", 1, 1, f"an interval longer than {MAX_INTERVAL_MS} ms is declared")
+        known = self.opening
+        if known is None or (not opening.path.is_good, opening.rank) < (not known.path.is_good, known.rank):
+            self.opening = opening
+
+    def _check_signature(self, m: dict[str, Any], seq: int, *, must: bool) -> bool:
+        sig: str | None = m.get("sig")
+        if sig is None:
+            if must:
+                self._note("bad-signature", seq, seq, "a record that must be signed is not")
+            return False
+        key = None if self.opening is None else self.opening.path.key
+        if key is None:
+            # Without a key nothing can be said: that it is missing is another finding.
+            return False
+        unsigned = encode({name: value for name, value in m.items() if name != "sig"})
+        if is_sound_key(key) and verify(key, unsigned, sig):
+            return True
+        self._note("bad-signature", seq, seq, "the signature is not the stream's key's over this record")
+        return False
+
+    def _check_lifecycle(self, m: dict[str, Any], event: str, seq: int, observed: str, *, is_signed: bool) -> None:
+        context: dict[str, Any] = m["context"]
+        if event in (SEAL, CLOSE):
+            self._check_seal(context, seq)
+        elif event == GAP:
+            count: int = context["audit.gap.count"]
+            self._note("declared-gap", seq, seq, f"{count} events could not be recorded: {context['audit.reason']}")
+        next_by: str | None = context.get("audit.seal.next_by")
+        if next_by is not None and self.opening is not None:
+            ahead = unix_nanos(next_by) - unix_nanos(observed)
+            if not 0 <= ahead <= self.opening.promise_ns:
+                self._note("misplaced", seq, seq, f"the next seal is promised for {next_by}, out of bounds")
+        if not is_signed:
+            return
+        if event == CLOSE and self.closed_at is None:
+            self.closed_at = seq
+        if observed <= self._terms.now:
+            self._listen(context, event, seq, observed)
+
+    def _check_seal(self, context: dict[str, Any], seq: int) -> None:
+        dropped: int = context["audit.seal.dropped"]
+        if dropped > self._dropped:
+            self._note(
+                "declared-drops", seq, seq, f"{dropped - self._dropped} events were lost before they were recorded"
+            )
+            self._dropped = dropped
+        if self._tree is None:
+            return
+        # A second seal of this `seq` comes when the first one's leaf is there already.
+        below = seq - 1 - self._tree.size
+        tree = self._tree.copy()
+        tree.extend(self._leaves[:below])
+        if context["audit.seal.size"] != seq - 1 or context["audit.seal.root"] != tree.root().hex():
+            self._note("wrong-root", seq, seq, "the seal's size or root is not that of the records before it")
+        # The last leaf stays apart: should its record be forked, the chain says which one it is.
+        self._tree.extend(self._leaves[:-1])
+        del self._leaves[:-1]
+
+    def _take_signed(self, m: dict[str, Any], seq: int, observed: str) -> None:
+        """A well-signed record vouches for those before it."""
+        if self.next_by is not None and observed > self.next_by:
+            self._note("late-seal", seq, seq, f"signed {_seconds(self.next_by, observed)} later than promised")
+        if m["event"] in (OPEN, SEAL):
+            self.next_by = m["context"]["audit.seal.next_by"]
+        above = self.marks.rolled_back_above
+        if above is not None and seq > above:
+            self._note("rolled-back", seq, seq, f"a signed record above {above}, where a recovery ended the stream")
+        self.future += self.tail.future + (observed > self._terms.now)
+        self.tail = Tail()
+        self.signed_seq = seq
+        self._signed = self._current
+        self.notes.take_over(self._recent)
+
+    def _listen(self, context: dict[str, Any], event: str, seq: int, observed: str) -> None:
+        """Keep what a well-signed record says of other streams."""
+        if event in (OPEN, LINKED):
+            for text in context["audit.predecessors"]:
+                named = Reference.parse(text)
+                self.namings.append(
+                    Naming("predecessor", self.stream, seq, observed, named.stream, named.seq, named.hash)
+                )
+        elif event == CLOSE and "audit.successor" in context:
+            self.namings.append(Naming("successor", self.stream, seq, observed, context["audit.successor"], 0, ""))
+        elif event == RECOVERED:
+            self.namings.append(
+                Naming(
+                    "recovered",
+                    self.stream,
+                    seq,
+                    observed,
+                    context["audit.recovered.stream"],
+                    context["audit.recovered.seq"],
+                    context["audit.recovered.hash"],
+                    context["audit.recovered.sealed"],
+                    context["audit.recovered.torn_bytes"],
+                )
+            )
+        elif event == RETIRED:
+            retirement = Retirement(
+                self.stream,
+                seq,
+                observed,
+                context["audit.retired.place"],
+                tuple(context["audit.retired.streams"]),
+                context["audit.retired.ended"],
+                context["audit.retired.delivered"],
+            )
+            self.retirements.append(retirement)
+
+    def _move_window(self, seq: int, observed: str, *, is_signed: bool) -> None:
+        since, until = self._terms.since, self._terms.until
+        if (since is None or observed >= since) and (until is None or observed < until):
+            self.has_record_in_period = True
+        if not is_signed:
+            return
+        if until is not None and observed >= until:
+            self.is_cut = True
+        elif since is not None and observed < since and seq > 1:
+            # The run begins anew here: what lies before, record 1 apart, is not asked about.
+            self.run_start = seq
+            self.records = 1 + (self.first_seq == 1)
+            self.future = 0
+            self.notes.keep_causes(1)
+            if self.first_seq != 1:
+                self.notes.add("missing", 1, seq, "record 1 is absent")
+            self.namings = [n for n in self.namings if n.at == 1 or n.kind == "recovered"]
+
+    def note_index(self, kind: str, seq: int, message: str) -> None:
+        """Take note that an attribute beside record *seq*, the last one taken, differs from it."""
+        (self.notes if seq == self.signed_seq else self._recent).add(kind, seq, seq, message)
+
+    def _overhear(self, m: dict[str, Any], seq: int, observed: str) -> None:
+        """After the window: only the recovery of a stream counts, wherever it is."""
+        if m["event"] != RECOVERED or observed > self._terms.now:
+            return
+        recent, self._recent = self._recent, Notes()
+        if self._check_signature(m, seq, must=True):
+            self._listen(m["context"], RECOVERED, seq, observed)
+        self._recent = recent
+
+    def _snapshot(self) -> End:
+        return End(
+            self.records,
+            self.last_seq,
+            self.last_observed,
+            self._current.hashes,
+            set(self.last_holders),
+            replace(self.tail),
+        )
+
+    def _note(self, kind: str, seq: int, cause: int, message: str, count: int = 1) -> None:
+        self._recent.add(kind, seq, cause, message, count)
+
+
+def _seconds(earlier: str, later: str) -> str:
+    return f"{(unix_nanos(later) - unix_nanos(earlier)) / 1e9:.3f} s"
