@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from otel_audit.capture.http import HttpCaptureConfig, configure_http
@@ -24,8 +24,9 @@ from otel_audit.logger import Pipeline, install
 from otel_audit.pipeline import AuditPipeline, DisabledPipeline
 from otel_audit.settings import Settings
 from otel_audit.spool.alarm import Alarms
+from otel_audit.spool.ends import End
 from otel_audit.spool.keeper import Keeper
-from otel_audit.spool.layout import create_once, make_directory, place_name, service_directory
+from otel_audit.spool.layout import create_once, make_directory, place_name, service_directory, service_names
 from otel_audit.spool.live import Clock, Limits
 from otel_audit.spool.recovery import find_crashed
 from otel_audit.spool.retention import Retention
@@ -83,6 +84,33 @@ def shutdown(timeout_s: float = 5.0) -> None:
     _replace(None, timeout_s)
 
 
+def recover(settings: Settings) -> dict[str, list[End]]:
+    """End what crashed processes left open in the spool, of every service; how each stream ended, by service.
+
+    Of a service whose streams have all ended nothing is opened. The streams of living processes are left alone.
+
+    Raises:
+        InvalidSetting, IdentityError: as `configure`.
+        OSError: the spool cannot be read or written; what was recovered before stays so.
+    """
+    if settings.directory is None:
+        raise InvalidSetting(
+            "OTEL_AUDIT_DIR=memory: nothing outlives its process there, so nothing can be recovered"
+        )
+    policy = read_policy(settings)
+    found: dict[str, list[End]] = {}
+    for service in service_names(settings.directory):
+        alarms = Alarms()
+        one = replace(settings, service_name=service, resource={**settings.resource, "service.name": service})
+        ground = _prepare(replace(one, fail_mode="closed"), alarms)
+        pipeline = build(one, policy, ground.storage, open_identity(one), alarms, place=ground.place)
+        try:
+            found[service] = pipeline.keeper.recover()
+        finally:
+            pipeline.shutdown(5.0)
+    return found
+
+
 def build(
     settings: Settings,
     policy: Policy,
@@ -96,7 +124,7 @@ def build(
     """Put a pipeline together without installing it. *place* None: nothing is ever retired."""
     declaration = Declaration(
         service=settings.service_name,
-        resource={"host.name": socket.gethostname(), **settings.resource},
+        resource={"host.name": socket.gethostname(), **settings.resource, "service.name": settings.service_name},
         policy_text=policy.text,
         sign=settings.sign,
         seal_interval_ms=int(settings.seal_interval.total_seconds() * 1000),

@@ -77,8 +77,8 @@ class AuditPipeline:
         self.writer.when_idle(lambda: self._shutdown(timeout_s))
 
     def _shutdown(self, timeout_s: float) -> None:
-        self.writer.shut()
         self.keeper.stop(timeout_s)
+        self.writer.shut()
         self.keeper.finish()
 
     def _append(self, event: AuditEvent) -> Receipt:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from otel_audit.errors import IdentityError
+from otel_audit.errors import IdentityError, NotConfigured
 from otel_audit.spool.ends import End, Head, mark_ended, mark_named
 from otel_audit.spool.live import LiveStream
 from otel_audit.spool.recovery import recover_crashed
@@ -66,10 +66,11 @@ class Keeper:
 
     def _run(self) -> None:
         wake = self._wake
+        self.tick()  # once at least: a process that lives for a moment still ends what an earlier one left open
         while not self._is_stopping:
-            self.tick()
             wake.wait(self._sleep_s())
             wake.clear()
+            self.tick()
 
     def _sleep_s(self) -> float:
         writer = self._writer
@@ -86,9 +87,8 @@ class Keeper:
         self._try(self._put_back)
         self._try(writer.tell_gaps)
         self._try(writer.rotate_if_due)
-        sealed = writer.seal_if_due()
-        if sealed is not None:
-            self._try(lambda: self._after_seal(sealed))
+        writer.seal_if_due()
+        self._try(self._sync)
         self._try(self.finish_ended)
         if now_s - self._crashed_at_s >= CRASHED_EVERY_S:
             self._crashed_at_s = now_s
@@ -145,10 +145,12 @@ class Keeper:
             if self._writer.live is new and not new.is_broken:
                 new.link([head])
 
-    def _after_seal(self, sealed: LiveStream) -> None:
-        if self._writer.config.fsync != "never":
-            sealed.sync(sealed.stream.signed_seq)
-            named, sealed.named = sealed.named, []
+    def _sync(self) -> None:
+        """Make durable what is signed, and note which ends are now named for good."""
+        live = self._writer.live
+        if live is not None and self._writer.config.fsync != "never":
+            live.sync(live.stream.signed_seq)
+            named, live.named = live.named, []
             for directory in named:
                 mark_named(directory)
 
@@ -177,5 +179,7 @@ class Keeper:
     def _try(self, step: Callable[[], object]) -> None:
         try:
             step()
+        except NotConfigured:
+            return  # shut down meanwhile
         except (OSError, IdentityError) as error:
             self._writer.note(error)

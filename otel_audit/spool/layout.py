@@ -22,7 +22,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 SEGMENT_SUFFIX = ".jsonl"
 LOCK = "owner.lock"
@@ -37,6 +37,15 @@ def service_directory(directory: Path, service: str) -> Path:
     """Directory of a service's streams; its name is percent-encoded, so that none can point elsewhere."""
     encoded = quote(service, safe="")
     return directory / (encoded.replace(".", "%2E") if encoded.strip(".") == "" else encoded)
+
+
+def service_names(directory: Path) -> list[str]:
+    """Services that have streams in a state directory, in order of their names; none where it does not exist."""
+    if not directory.is_dir():
+        return []
+    return sorted(
+        unquote(path.name) for path in directory.iterdir() if path.is_dir() and any(stream_directories(path))
+    )
 
 
 def segment_name(first_seq: int) -> str:

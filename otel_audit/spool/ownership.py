@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from pathlib import Path
 
 from otel_audit.spool.layout import LOCK
 
 _held: dict[str, int] = {}
 """Directories of the streams that this process holds, and the descriptors of their locks."""
+
+_threads = threading.Lock()
 
 
 class Ownership:
@@ -56,9 +59,10 @@ class Ownership:
 
     def release(self) -> None:
         """Give it back; safe to call twice, and after a fork, where there is nothing to give."""
-        if _held.get(self._directory) == self.descriptor:
-            del _held[self._directory]
-            os.close(self.descriptor)
+        with _threads:
+            if _held.get(self._directory) == self.descriptor:
+                del _held[self._directory]
+                os.close(self.descriptor)
 
 
 def acquire(stream_directory: Path) -> Ownership | None:
@@ -68,19 +72,20 @@ def acquire(stream_directory: Path) -> Ownership | None:
         OSError: the lock file cannot be made or opened.
     """
     name = str(stream_directory)
-    if name in _held:
-        return None
-    descriptor = _open_lock(stream_directory)
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # POSIX allows EAGAIN and EACCES
-        os.close(descriptor)
-        return None
-    except OSError:
-        os.close(descriptor)
-        raise
-    _held[name] = descriptor
-    return Ownership(name, descriptor)
+    with _threads:  # the kernel's lock keeps processes apart, not threads
+        if name in _held:
+            return None
+        descriptor = _open_lock(stream_directory)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # POSIX allows EAGAIN and EACCES
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        _held[name] = descriptor
+        return Ownership(name, descriptor)
 
 
 def _open_lock(stream_directory: Path) -> int:
@@ -94,6 +99,8 @@ def is_held_here(stream_directory: Path) -> bool:
 
 def _forget_parents() -> None:
     """In a forked child: the locks stay with the parent, the child only closes its copies."""
+    global _threads  # noqa: PLW0603 - a thread that held it does not exist here
+    _threads = threading.Lock()
     for descriptor in _held.values():
         os.close(descriptor)
     _held.clear()

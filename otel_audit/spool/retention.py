@@ -70,21 +70,19 @@ def _ended(service: Path) -> list[_Ended]:
     return found
 
 
-def _removable(service: Path, ended: Sequence[_Ended], old: Sequence[_Ended]) -> list[_Ended]:
-    """Of those old enough, the earliest: up to the first that says what was retired and is still named."""
+def _removable(service: Path, ended: Sequence[_Ended], old: Sequence[_Ended]) -> Sequence[_Ended]:
+    """Of those old enough, as many of the earliest as leave nobody who names what only they say was retired."""
+    removed = {found.stream for found in old}
     ids = {found.stream for found in ended}
-    named_by_live: set[str] = set()
+    named = {name for found in ended if found.stream not in removed for name in found.end.names}
     for directory in stream_directories(service):
         if directory.name not in ids:
-            named_by_live |= read_mentions(directory).names
-    removable: list[_Ended] = []
-    for index, found in enumerate(old):
-        if found.end.retired:
-            kept = [other.end.names for other in (*old[index + 1 :], *(e for e in ended if e not in old))]
-            if set(found.end.retired) & named_by_live.union(*kept):
-                break
-        removable.append(found)
-    return removable
+            named |= read_mentions(directory).names
+    count = len(old)
+    while count and any(not named.isdisjoint(found.end.retired) for found in old[:count]):
+        count -= 1
+        named.update(old[count].end.names)
+    return old[:count]
 
 
 def _say_and_remove(service: Path, writer: Writer, retention: Retention) -> int:

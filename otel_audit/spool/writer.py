@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from otel_audit.errors import IdentityError, InvalidEvent, NoRoom, NotConfigured
 from otel_audit.event import AuditEvent
+from otel_audit.evidence.canonical import MAX_RECORD_BYTES
 from otel_audit.evidence.identity import Identity
 from otel_audit.evidence.members import event_members
 from otel_audit.evidence.stream import CloseReason, Declaration
@@ -297,9 +298,11 @@ class Writer:
         """Write what was lost into the log, if there is room for it again."""
         with self.lock:
             live = self.live
-            if live is None or not self._gaps or live.slot.room_bytes <= 0:
+            if live is None or not self._gaps:
                 return
             try:
+                if live.slot.room_bytes < MAX_RECORD_BYTES:
+                    live.slot.reserve(MAX_RECORD_BYTES)
                 self._write_gaps(live)
             except NoSpace as error:
                 self.note(error)
@@ -315,23 +318,20 @@ class Writer:
 
     # The keeper's work
 
-    def seal_if_due(self) -> LiveStream | None:
-        """Seal the present stream when it owes a seal; returns the stream that was sealed."""
+    def seal_if_due(self) -> None:
+        """Seal the present stream when it owes a seal."""
         with self.lock:
             live = self.live
             if live is None or self.clock.monotonic_nano() < self.seal_due_nano(live):
-                return None
+                return
             if live.is_unfit(self.clock.unix_nano(), self.clock.monotonic_nano()) == "clock":
-                return None  # only the close may follow
+                return  # only the close may follow
             try:
                 live.seal()
             except NoSpace as error:
                 self.note(error)
-                return None
             except OSError as error:
                 self.give_up(live, error)
-                return None
-            return live
 
     def seal_due_nano(self, live: LiveStream) -> int:
         """Monotonic time at which *live* owes a seal; a tenth early, so that it is never late."""

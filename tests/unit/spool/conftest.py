@@ -1,0 +1,86 @@
+"""A writer on a real directory, with a clock that stands still and no thread: the test is the keeper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from otel_audit.configure import build, read_policy
+from otel_audit.evidence.identity import self_identity
+from otel_audit.pipeline import AuditPipeline
+from otel_audit.settings import Settings
+from otel_audit.spool.alarm import Alarms
+from otel_audit.spool.layout import make_directory, place_name
+from otel_audit.spool.room import Room
+from otel_audit.spool.storage import DiskStorage
+from otel_audit.testing import FixedClock
+
+Process = Callable[..., AuditPipeline]
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    # the issuer's own clock is the machine's; an anchor's validity is not read, a stream's is by this clock
+    return FixedClock()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def process(spool: Path, clock: FixedClock) -> Iterator[Process]:
+    """Make the pipeline of one more process of the service; its thread never starts."""
+    made: list[AuditPipeline] = []
+
+    def make(**environment: str) -> AuditPipeline:
+        settings = Settings.from_environ(
+            {
+                "OTEL_SERVICE_NAME": "shop",
+                "OTEL_AUDIT_DIR": str(spool),
+                "OTEL_AUDIT_SPOOL_RESERVE": "1MiB",
+                **environment,
+            }
+        )
+        make_directory(spool)
+        room = Room(spool, settings.spool_max_bytes, settings.spool_reserve)
+        pipeline = build(
+            settings,
+            read_policy(settings),
+            DiskStorage(spool, settings.service_name, room),
+            self_identity(spool),
+            Alarms(lambda: clock.monotonic_nano / 1e9),
+            place=place_name(spool),
+            clock=clock.clock(),
+        )
+        pipeline.writer.on_work = lambda: None
+        made.append(pipeline)
+        return pipeline
+
+    yield make
+    for pipeline in made:
+        live = pipeline.writer.live
+        if live is not None:
+            live.slot.abandon()
+            live.slot.release()
+
+
+def crash(pipeline: AuditPipeline) -> str:
+    """End a process as `kill -9` does: descriptors and locks go, nothing is written; returns its stream."""
+    live = pipeline.writer.live
+    assert live is not None
+    live.slot.abandon()
+    live.slot.release()
+    pipeline.writer.live = None
+    return live.stream.id
+
+
+def records(spool: Path, stream: str) -> list[dict[str, Any]]:
+    """Members of a stream's records as they lie in the spool."""
+    path = spool / "shop" / stream / "000000000001.jsonl"
+    return [orjson.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]

@@ -1,0 +1,206 @@
+"""Ending what a crash left open: what is found on disk, what is said of it, and that it is said once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from otel_audit.event import Actor, AuditEvent
+from otel_audit.spool.layout import segments
+from otel_audit.spool.tail import read_tail
+from otel_audit.testing import FixedClock
+
+from .conftest import Process, crash, records
+
+EVENT = AuditEvent("item.read", "READ", "success", Actor("alice", "user", "session"))
+
+
+def segment(spool: Path, stream: str) -> Path:
+    return segments(spool / "shop" / stream)[0]
+
+
+def recovered(spool: Path, stream: str) -> list[dict[str, object]]:
+    return [r["context"] for r in records(spool, stream) if r["event"] == "audit.stream.recovered"]
+
+
+def test_a_half_written_line_is_torn_and_stays_where_it_is(process: Process, spool: Path) -> None:
+    crashed = process()
+    for _ in range(3):
+        crashed.record(EVENT)
+    stream = crash(crashed)
+    with segment(spool, stream).open("ab") as file:
+        file.write(b'{"action":"REA')
+    size = segment(spool, stream).stat().st_size
+
+    later = process()
+    later.keeper.recover()
+
+    live = later.writer.live
+    assert live is not None
+    (said,) = recovered(spool, live.stream.id)
+    assert said == {
+        "audit.recovered.stream": stream,
+        "audit.recovered.seq": 5,
+        "audit.recovered.hash": live_hash(spool, stream, 5),
+        "audit.recovered.sealed": 2,
+        "audit.recovered.torn_bytes": 14,
+    }
+    assert segment(spool, stream).stat().st_size == size
+
+
+def live_hash(spool: Path, stream: str, seq: int) -> str:
+    import hashlib
+
+    return hashlib.sha256(segment(spool, stream).read_bytes().split(b"\n")[seq - 1]).hexdigest()
+
+
+def test_zero_bytes_behind_the_last_line_are_no_torn_bytes(process: Process, spool: Path) -> None:
+    crashed = process()
+    crashed.record(EVENT)
+    stream = crash(crashed)
+    with segment(spool, stream).open("ab") as file:
+        file.write(bytes(10_000))
+
+    tail = read_tail(spool / "shop" / stream)
+
+    assert tail is not None
+    assert (tail.seq, tail.torn_bytes, tail.has_hole) == (3, 0, False)
+
+
+def test_a_hole_that_a_power_cut_left_is_set_aside_whole(process: Process, spool: Path, clock: FixedClock) -> None:
+    """The page with record 4 never reached the disk; those with the records and the seal behind it did."""
+    crashed = process()
+    for _ in range(6):
+        crashed.record(EVENT)
+    clock.advance(5)
+    crashed.keeper.tick()
+    stream = crash(crashed)
+    path = segment(spool, stream)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[3] = bytes(len(lines[3]))
+    path.write_bytes(b"".join(lines))
+
+    later = process()
+    later.keeper.recover()
+
+    live = later.writer.live
+    assert live is not None
+    (said,) = recovered(spool, live.stream.id)
+    assert (said["audit.recovered.seq"], said["audit.recovered.sealed"]) == (3, 2)
+    assert path.read_bytes() == b"".join(lines[:3])
+    assert path.with_suffix(".torn").read_bytes() == b"".join(lines[3:])
+    assert said["audit.recovered.torn_bytes"] == len(b"".join(lines[3:]))
+
+
+def test_a_stream_of_which_not_one_record_was_written_ends_silently(process: Process, spool: Path) -> None:
+    crashed = process()
+    crashed.record(EVENT)
+    stream = crash(crashed)
+    segment(spool, stream).write_bytes(b'{"action":"EXEC')
+
+    later = process()
+    ends = later.keeper.recover()
+
+    assert [end.how for end in ends] == ["empty"]
+    assert later.writer.live is None, "there is nothing to say, so no stream is opened"
+    assert later.keeper.recover() == []
+
+
+def test_a_stream_whose_process_died_between_close_and_release_ended_well(process: Process, spool: Path) -> None:
+    closed = process()
+    stream = closed.record(EVENT).stream
+    closed.shutdown(1)
+    (spool / "shop" / stream / "ended").unlink()
+
+    ends = process().keeper.recover()
+
+    assert [end.how for end in ends] == ["closed"]
+
+
+def test_a_stream_that_lives_is_left_alone(process: Process, spool: Path) -> None:
+    alive = process()
+    alive.record(EVENT)
+
+    assert process().keeper.recover() == []
+
+
+def test_a_recoverer_killed_after_its_record_is_not_repeated(process: Process, spool: Path) -> None:
+    crashed = process()
+    crashed.record(EVENT)
+    stream = crash(crashed)
+    first = process()
+    first.keeper.recover()
+    by = crash(first)
+    (spool / "shop" / stream / "ended").unlink()
+
+    second = process()
+    second.keeper.recover()
+
+    live = second.writer.live
+    assert live is not None
+    assert [said["audit.recovered.stream"] for said in recovered(spool, live.stream.id)] == [by]
+    assert len(recovered(spool, by)) == 1
+
+
+def test_a_recoverer_killed_before_its_record_is_replaced(process: Process, spool: Path) -> None:
+    crashed = process()
+    crashed.record(EVENT)
+    stream = crash(crashed)
+    (spool / "shop" / stream / "recovering").write_bytes(b'{"by":"' + b"0" * 32 + b'"}')
+
+    later = process()
+    later.keeper.recover()
+
+    live = later.writer.live
+    assert live is not None
+    assert len(recovered(spool, live.stream.id)) == 1
+
+
+@pytest.mark.parametrize("cut", [1, 7, 300, 900])
+def test_the_end_is_found_wherever_the_file_was_cut(cut: int, process: Process, spool: Path) -> None:
+    crashed = process()
+    for _ in range(4):
+        crashed.record(EVENT)
+    stream = crash(crashed)
+    path = segment(spool, stream)
+    whole = path.read_bytes()
+    os.truncate(path, len(whole) - cut)
+
+    tail = read_tail(spool / "shop" / stream)
+
+    assert tail is not None
+    assert tail.end_offset == whole.rfind(b"\n", 0, len(whole) - cut) + 1
+    assert tail.seq == whole[: tail.end_offset].count(b"\n")
+    assert tail.torn_bytes == len(whole) - cut - tail.end_offset
+
+
+def test_a_stream_with_thousands_of_records_is_read_from_its_end(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    crashed = process()
+    for _ in range(3):
+        for _ in range(700):
+            crashed.record(EVENT._replace(context={"note": "n" * 300}))
+        clock.advance(5)
+        crashed.keeper.tick()
+    crashed.record(EVENT)
+    stream = crash(crashed)
+
+    tail = read_tail(spool / "shop" / stream)
+
+    assert tail is not None
+    assert (tail.seq, tail.signed_seq) == (2 + 2100 + 3 + 1, 2 + 2100 + 3)
+
+
+def test_a_name_that_says_sig_inside_context_is_no_signature(process: Process, spool: Path) -> None:
+    crashed = process()
+    for _ in range(5):
+        crashed.record(EVENT._replace(context={"a": "b", "sig": "x" * 86}))
+    stream = crash(crashed)
+
+    tail = read_tail(spool / "shop" / stream)
+
+    assert tail is not None
+    assert (tail.seq, tail.signed_seq) == (7, 2)

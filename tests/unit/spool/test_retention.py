@@ -1,0 +1,126 @@
+"""Retention: what is removed, in which order, and how the log says so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from otel_audit.event import Actor, AuditEvent
+from otel_audit.pipeline import AuditPipeline
+from otel_audit.spool.layout import place_name
+from otel_audit.spool.retention import Retention, retire
+from otel_audit.testing import FixedClock
+
+from .conftest import Process, records
+
+EVENT = AuditEvent("item.read", "READ", "success", Actor("alice", "user", "session"))
+
+
+def run_and_end(process: Process) -> str:
+    pipeline = process()
+    stream = pipeline.record(EVENT).stream
+    pipeline.shutdown(1)
+    return stream
+
+
+def retire_in(pipeline: AuditPipeline, spool: Path, days: int, *, delivered: bool = False) -> int:
+    retention = Retention(timedelta(days=days), place_name(spool), lambda _: delivered)
+    return retire(spool / "shop", pipeline.writer, retention)
+
+
+def streams(spool: Path) -> set[str]:
+    return {path.name for path in (spool / "shop").iterdir()}
+
+
+def test_what_ended_long_enough_ago_goes_and_the_log_says_so(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    old = run_and_end(process)
+    ended = records(spool, old)[-1]["observed"]
+    count = len(records(spool, old))
+    clock.advance(timedelta(days=31).total_seconds())
+    young = run_and_end(process)
+    pipeline = process()
+    present = pipeline.record(EVENT).stream
+
+    assert retire_in(pipeline, spool, 30) == 1
+
+    assert streams(spool) == {young, present}
+    context = records(spool, present)[-1]["context"]
+    assert context.pop("audit.policy.digest")
+    assert context == {
+        "audit.retired.place": place_name(spool),
+        "audit.retired.streams": [old],
+        "audit.retired.records": count,
+        "audit.retired.ended": ended,
+        "audit.retired.delivered": False,
+    }
+
+
+def test_living_streams_are_never_removed(process: Process, spool: Path, clock: FixedClock) -> None:
+    alive = process()
+    stream = alive.record(EVENT).stream
+    clock.advance(timedelta(days=400).total_seconds())
+
+    assert retire_in(alive, spool, 30) == 0
+    assert stream in streams(spool)
+
+
+def test_a_stream_that_says_what_was_retired_stays_while_something_names_it(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    """Without it, the stream that names the removed one would name something that nobody can account for."""
+    removed = run_and_end(process)
+    clock.advance(10)
+    saying = process()
+    saying.record(EVENT)
+    naming = process()
+    names = naming.record(EVENT).stream
+    clock.advance(timedelta(days=31).total_seconds())
+    retire_in(saying, spool, 30)
+    assert removed not in streams(spool)
+    live = saying.writer.live
+    assert live is not None
+    says = live.stream.id
+    saying.shutdown(1)
+    clock.advance(timedelta(days=31).total_seconds())
+
+    last = process()
+    last.record(EVENT)
+    retire_in(last, spool, 30)
+    assert says in streams(spool), "the stream that names the removed one is still open"
+
+    naming.shutdown(1)
+    clock.advance(timedelta(days=31).total_seconds())
+    retire_in(last, spool, 30)
+    assert {says, names}.isdisjoint(streams(spool))
+
+
+def test_a_removal_that_was_interrupted_is_finished_by_the_next(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    old = run_and_end(process)
+    (spool / "shop" / old).rename(spool / "shop" / f"retiring-{old}")
+    pipeline = process()
+    present = pipeline.record(EVENT).stream
+
+    assert retire_in(pipeline, spool, 30) == 1
+
+    assert streams(spool) == {present}
+    assert records(spool, present)[-1]["context"]["audit.retired.streams"] == [old]
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+def test_the_log_says_whether_what_was_removed_had_been_delivered(
+    delivered: bool, process: Process, spool: Path, clock: FixedClock
+) -> None:
+    run_and_end(process)
+    clock.advance(timedelta(days=2).total_seconds())
+    pipeline = process()
+    present = pipeline.record(EVENT).stream
+
+    retire_in(pipeline, spool, 1, delivered=delivered)
+
+    assert records(spool, present)[-1]["context"]["audit.retired.delivered"] is delivered
