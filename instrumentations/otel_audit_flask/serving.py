@@ -59,7 +59,10 @@ class WsgiScope(HttpScope):
         if not path.isascii():
             # PEP 3333: bytes carried as latin-1
             path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        super().__init__(environ.get, path=path)
+        # werkzeug.middleware.proxy_fix keeps what the server said, where it stands outside of this door
+        server_said = environ.get("werkzeug.proxy_fix.orig")
+        known = environ if server_said is None else {**environ, **server_said}
+        super().__init__(known.get, path=path)
         self.environ = environ
         self._start_response = start_response
         self._release = release
