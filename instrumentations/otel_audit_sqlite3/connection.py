@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, TypeVar, cast
+from types import TracebackType
+from typing import Any, Literal, TypeVar, cast
 
 from otel_audit.capture.sql import Statement, operation
 from otel_audit.event import Target
-
 from otel_audit_sqlite3.cursor import (
     AuditedCursor,
     Parameters,
@@ -29,6 +29,7 @@ from otel_audit_sqlite3.recording import (
     namespace_of,
     record,
     run_recorded,
+    stands_for,
 )
 
 PlainConnection = sqlite3.Connection
@@ -36,6 +37,15 @@ PlainConnection = sqlite3.Connection
 
 _SLOTS = ("_otel_audit",)
 _F = TypeVar("_F")
+
+
+def _recorded_attribute(name: str) -> Any:
+    plain = PlainConnection.__dict__[name]
+
+    def set_recorded(connection: sqlite3.Connection, value: object) -> None:
+        _end(connection, functools.partial(plain.__set__, connection, value), _COMMIT)
+
+    return property(plain.__get__, set_recorded, plain.__delete__, plain.__doc__)
 
 
 class ConnectionMethods(PlainConnection):
@@ -48,24 +58,28 @@ class ConnectionMethods(PlainConnection):
         self._otel_audit = Access(namespace_of(database))
         as_caller(super().__init__, args, kwargs, depth=1)
 
-    @functools.wraps(PlainConnection.cursor)
+    @stands_for(PlainConnection.cursor)
     def cursor(self, factory: Any = AuditedCursor) -> Any:
+        """A cursor that records, of the application's own class where it gives one."""
         return super().cursor(audited_cursor(factory))
 
     # CPython's own makes a plain cursor in C, and calls neither `cursor()` nor the cursor's methods.
 
-    @functools.wraps(PlainConnection.execute)
+    @stands_for(PlainConnection.execute)
     def execute(self, sql: str, parameters: Parameters = (), /) -> sqlite3.Cursor:
+        """One event."""
         cursor = self._new_cursor(super().cursor, sql)
         return execute(cursor, functools.partial(PlainCursor.execute, cursor), sql, parameters)
 
-    @functools.wraps(PlainConnection.executemany)
+    @stands_for(PlainConnection.executemany)
     def executemany(self, sql: str, parameters: Iterable[Parameters], /) -> sqlite3.Cursor:
+        """One event, however many sets of parameters."""
         cursor = self._new_cursor(super().cursor, sql)
         return executemany(cursor, functools.partial(PlainCursor.executemany, cursor), sql, parameters)
 
-    @functools.wraps(PlainConnection.executescript)
+    @stands_for(PlainConnection.executescript)
     def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
+        """One event for each kind of statement."""
         cursor = self._new_cursor(super().cursor, sql_script)
         return executescript(cursor, functools.partial(PlainCursor.executescript, cursor), sql_script)
 
@@ -79,64 +93,57 @@ class ConnectionMethods(PlainConnection):
 
     # How a transaction ends
 
-    @functools.wraps(PlainConnection.commit)
+    @stands_for(PlainConnection.commit)
     def commit(self) -> None:
+        """One event where a transaction was open."""
         _end(self, super().commit, _COMMIT)
 
-    @functools.wraps(PlainConnection.rollback)
+    @stands_for(PlainConnection.rollback)
     def rollback(self) -> None:
+        """Likewise."""
         _end(self, super().rollback, _ROLLBACK)
 
-    @functools.wraps(PlainConnection.__exit__)
-    def __exit__(self, *args: Any) -> Any:
-        leave = functools.partial(super().__exit__, *args)
-        return _end(self, leave, _COMMIT if not args or args[0] is None else _ROLLBACK)
+    @stands_for(PlainConnection.__exit__)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> Literal[False]:
+        leave = functools.partial(super().__exit__, kind, error, traceback)
+        _end(self, leave, _COMMIT if kind is None else _ROLLBACK)
+        return False
 
-    @functools.wraps(PlainConnection.close)
+    @stands_for(PlainConnection.close)
     def close(self) -> None:
+        """A ROLLBACK where a transaction was open: SQLite drops what was not committed."""
         was_open = _is_in_transaction(self, otherwise=False)
         super().close()
         if was_open:
             record((_ROLLBACK,), access_of(self))
 
-    def _set_isolation_level(self, value: str | None) -> None:
-        _end(self, functools.partial(PlainConnection.isolation_level.__set__, self, value), _COMMIT)  # type: ignore
+    # Setting either may commit.
+    isolation_level: Any = _recorded_attribute("isolation_level")
 
-    isolation_level = property(
-        PlainConnection.isolation_level.__get__,  # type: ignore
-        _set_isolation_level,
-        PlainConnection.isolation_level.__delete__,  # type: ignore
-        PlainConnection.isolation_level.__doc__,
-    )
-
-    if hasattr(PlainConnection, "autocommit"):
-
-        def _set_autocommit(self, value: Any) -> None:
-            _end(self, functools.partial(PlainConnection.autocommit.__set__, self, value), _COMMIT)  # type: ignore
-
-        autocommit = property(
-            PlainConnection.autocommit.__get__,  # type: ignore
-            _set_autocommit,
-            PlainConnection.autocommit.__delete__,  # type: ignore
-            PlainConnection.autocommit.__doc__,
-        )
+    if hasattr(PlainConnection, "autocommit"):  # Python 3.12
+        autocommit: Any = _recorded_attribute("autocommit")
 
     # What goes in and out as a whole
 
-    @functools.wraps(PlainConnection.iterdump)
+    @stands_for(PlainConnection.iterdump)
     def iterdump(self, *args: Any, **kwargs: Any) -> Generator[str, None, None]:
+        """One EXPORT; its own queries are left out."""
         return _dumped(access_of(self), super().iterdump(*args, **kwargs))
 
-    @functools.wraps(PlainConnection.backup)
+    @stands_for(PlainConnection.backup)
     def backup(self, *args: Any, **kwargs: Any) -> None:
+        """An EXPORT of this database and an IMPORT into the other."""
         target = args[0] if args else kwargs.get("target")
         run = functools.partial(super().backup, *args, **kwargs)
         if isinstance(target, PlainConnection):
             run = functools.partial(run_recorded, _RESTORE, access_of(target), run)
         run_recorded(_BACKUP, access_of(self), run)
 
-    @functools.wraps(PlainConnection.blobopen)
+    @stands_for(PlainConnection.blobopen)
     def blobopen(self, *args: Any, **kwargs: Any) -> sqlite3.Blob:
+        """One event when it is opened: READ where it is read-only, else UPDATE, for nothing more is asked later."""
         table = f"{kwargs['name']}.{args[0]}" if args and "name" in kwargs else str(args[0]) if args else ""
         opened = operation(
             "BLOBOPEN",
@@ -147,22 +154,26 @@ class ConnectionMethods(PlainConnection):
 
     if hasattr(PlainConnection, "serialize"):
 
-        @functools.wraps(PlainConnection.serialize)
+        @stands_for(PlainConnection.serialize)
         def serialize(self, *args: Any, **kwargs: Any) -> bytes:
+            """One EXPORT."""
             return run_recorded(_SERIALIZE, access_of(self), functools.partial(super().serialize, *args, **kwargs))
 
-        @functools.wraps(PlainConnection.deserialize)
+        @stands_for(PlainConnection.deserialize)
         def deserialize(self, *args: Any, **kwargs: Any) -> None:
+            """One IMPORT."""
             run_recorded(_DESERIALIZE, access_of(self), functools.partial(super().deserialize, *args, **kwargs))
 
     if hasattr(PlainConnection, "load_extension"):
 
-        @functools.wraps(PlainConnection.enable_load_extension)
-        def enable_load_extension(self, enable: bool, /) -> None:  # noqa: FBT001 - sqlite3's signature
+        @stands_for(PlainConnection.enable_load_extension)
+        def enable_load_extension(self, enable: bool, /) -> None:
+            """One EXECUTE, for switching off too."""
             run_recorded(_ENABLE, access_of(self), functools.partial(super().enable_load_extension, enable))
 
-        @functools.wraps(PlainConnection.load_extension)
+        @stands_for(PlainConnection.load_extension)
         def load_extension(self, *args: Any, **kwargs: Any) -> None:
+            """One EXECUTE on the file."""
             name = args[0] if args else None
             target = Target(name, "file") if isinstance(name, str) and name else None
             loaded = operation("LOAD_EXTENSION", "EXECUTE", target=target)
@@ -182,15 +193,18 @@ AuditedConnection.__doc__ = PlainConnection.__doc__
 
 def audited_connection(factory: _F) -> _F:
     """*factory*, or where it is a class of plain connections, one like it whose connections record."""
-    return cast("_F", _audited_class(factory)) if isinstance(factory, type) else factory
+    return cast("_F", _audited_class(cast("type[Any]", factory))) if isinstance(factory, type) else factory
 
 
-def _audited_class(factory: type) -> type:
+def _audited_class(factory: type[Any]) -> type[Any]:
     if factory is PlainConnection:
         return AuditedConnection
     if issubclass(factory, ConnectionMethods) or not issubclass(factory, PlainConnection):
         return factory
-    return derived(factory, ConnectionMethods, _SLOTS)
+    # mypy does not take a class whose objects are unhashable for hashable itself
+    hashable: Any = factory
+    methods: Any = ConnectionMethods
+    return derived(hashable, methods, _SLOTS)
 
 
 _COMMIT = operation("COMMIT", "EXECUTE")

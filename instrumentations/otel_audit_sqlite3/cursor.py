@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from otel_audit.capture.sql import Statement, operation
 from otel_audit.errors import RecordingFailed
 from otel_audit.event import Outcome
-
 from otel_audit_sqlite3.recording import (
     READER,
     Access,
@@ -21,10 +20,13 @@ from otel_audit_sqlite3.recording import (
     as_caller,
     failure_of,
     record,
+    stands_for,
 )
 
-Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
+Parameters: TypeAlias = Any
+"""A sequence or mapping of whatever has an adapter; sqlite3 decides."""
 _C = TypeVar("_C", bound=sqlite3.Cursor)
+_F = TypeVar("_F")
 
 PlainCursor = sqlite3.Cursor
 """CPython's own, whatever `sqlite3.Cursor` names later."""
@@ -38,16 +40,19 @@ class CursorMethods(PlainCursor):
 
     __slots__ = ()
 
-    @functools.wraps(PlainCursor.execute)
-    def execute(self: _C, sql: str, parameters: Parameters = (), /) -> _C:
-        return execute(self, super().execute, sql, parameters)  # type: ignore[misc]
+    @stands_for(PlainCursor.execute)
+    def execute(self, sql: str, parameters: Parameters = (), /) -> Self:
+        """One event."""
+        return execute(self, super().execute, sql, parameters)
 
-    @functools.wraps(PlainCursor.executemany)
-    def executemany(self: _C, sql: str, parameters: Iterable[Parameters], /) -> _C:
-        return executemany(self, super().executemany, sql, parameters)  # type: ignore[misc]
+    @stands_for(PlainCursor.executemany)
+    def executemany(self, sql: str, parameters: Iterable[Parameters], /) -> Self:
+        """One event, however many sets of parameters."""
+        return executemany(self, super().executemany, sql, parameters)
 
-    @functools.wraps(PlainCursor.executescript)
+    @stands_for(PlainCursor.executescript)
     def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
+        """One event for each kind of statement."""
         return executescript(self, super().executescript, sql_script)
 
 
@@ -63,13 +68,10 @@ AuditedCursor.__doc__ = PlainCursor.__doc__
 
 def audited_cursor(factory: _F) -> _F:
     """*factory*, or where it is a class of plain cursors, one like it whose cursors record."""
-    return cast("_F", _audited_class(factory)) if isinstance(factory, type) else factory
+    return cast("_F", _audited_class(cast("type[Any]", factory))) if isinstance(factory, type) else factory
 
 
-_F = TypeVar("_F")
-
-
-def _audited_class(factory: type) -> type:
+def _audited_class(factory: type[Any]) -> type[Any]:
     if factory is PlainCursor:
         return AuditedCursor
     if issubclass(factory, CursorMethods) or not issubclass(factory, PlainCursor):
@@ -78,7 +80,7 @@ def _audited_class(factory: type) -> type:
 
 
 @functools.lru_cache(maxsize=256)
-def derived(factory: type, methods: type, slots: tuple[str, ...]) -> type:
+def derived(factory: type[Any], methods: type[Any], slots: tuple[str, ...]) -> type[Any]:
     """A subclass of *factory* with *methods* between it and sqlite3's own class.
 
     So the application's overrides run first, and what they hand to sqlite3 is what is recorded.
@@ -90,7 +92,8 @@ def derived(factory: type, methods: type, slots: tuple[str, ...]) -> type:
         "__doc__": factory.__doc__,
     }
     try:
-        return type(factory)(factory.__name__, (factory, methods), members)
+        metaclass = cast("Callable[..., type[Any]]", type(factory))
+        return metaclass(factory.__name__, (factory, methods), members)
     except TypeError:
         _log.exception(
             "otel-audit: %s.%s cannot be subclassed; what its objects do is not recorded. Define it after "
@@ -131,9 +134,10 @@ def execute(cursor: _C, run: Callable[[str, Parameters], Any], sql: str, paramet
 
 def _may_warn(statements: tuple[Statement, ...], parameters: Parameters) -> bool:
     """Say whether binding *parameters* may run an adapter, or bind a sequence to named placeholders."""
-    if type(parameters) is dict:
+    kind: type[object] = type(parameters)  # pyright: ignore[reportUnknownVariableType]
+    if kind is dict:
         return not _NEEDS_NO_ADAPTER.issuperset(map(type, parameters.values()))
-    if type(parameters) is not tuple and type(parameters) is not list:
+    if kind is not tuple and kind is not list:
         return True
     if not _NEEDS_NO_ADAPTER.issuperset(map(type, parameters)):
         return True
@@ -178,7 +182,7 @@ def executemany(
             statements,
             access,
             affected_rows=changed if changed >= 0 else None,
-            batch_size=len(parameters) if isinstance(parameters, list | tuple) else None,
+            batch_size=len(cast("list[Any]", parameters)) if isinstance(parameters, list | tuple) else None,
         )
     finally:
         if release is not None:

@@ -6,23 +6,20 @@ import functools
 import sqlite3
 import sqlite3.dbapi2
 from collections.abc import Callable, Collection
-from types import ModuleType
 from typing import Any
 
-from opentelemetry.instrumentation.instrumentor import (  # pyright: ignore[reportMissingTypeStubs]
-    BaseInstrumentor,
-)
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from otel_audit_sqlite3.connection import AuditedConnection, PlainConnection, audited_connection
 from otel_audit_sqlite3.cursor import AuditedCursor, PlainCursor
 from otel_audit_sqlite3.recording import Switch, as_caller
 
-_MODULES: tuple[ModuleType, ...] = (sqlite3, sqlite3.dbapi2)
+_MODULES: tuple[Any, ...] = (sqlite3, sqlite3.dbapi2)
 _FACTORY_POSITION = 5
 """Of `factory` among the positional arguments of `sqlite3.connect`."""
 
 
-class SQLite3AuditInstrumentor(BaseInstrumentor):  # type: ignore[misc, unused-ignore]
+class SQLite3AuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Records every statement that goes through the standard library's sqlite3.
 
     `sqlite3.connect`, `sqlite3.Connection` and `sqlite3.Cursor` name audited subclasses from then on. What was

@@ -202,12 +202,15 @@ def _resolve_double_quotes(text: str) -> str:
     """Keep "x" only where the grammar allows nothing but a name; anywhere else SQLite may take it for a string."""
     tokens = [(match.lastindex or 4, match[0]) for match in _TOKEN.finditer(text)]
     significant = [index for index, (kind, _) in enumerate(tokens) if kind != 3]
-    parts = [token for _, token in tokens]
+    tokens.append((4, ""))
+    parts = [part for _, part in tokens]
     names = _Names()
     for place, index in enumerate(significant):
         kind, token = tokens[index]
-        following = parts[significant[place + 1]] if place + 1 < len(significant) else ""
-        if kind == 1 and not names.is_name(following):
+        following, after = (tokens[at] for at in (*significant[place + 1 : place + 3], -1, -1)[:2])
+        # A dot before a number belongs to the number: "x" .5
+        is_qualifier = following[1] == "." and after[0] < 3
+        if kind == 1 and not names.is_name("." if is_qualifier else following[1].replace(".", "")):
             parts[index] = token = PLACEHOLDER
         names.take(token, is_name=kind in {1, 2})
     return "".join(parts)

@@ -70,6 +70,7 @@ _MODIFIERS = keywords(
     "OR REPLACE TEMP TEMPORARY GLOBAL LOCAL UNIQUE UNLOGGED VIRTUAL MATERIALIZED RECURSIVE CONCURRENTLY FOREIGN IF "
     "NOT EXISTS ONLY CONSTRAINT EVENT DEFAULT"
 )
+_ENDS_FROM = keywords("WHERE GROUP ORDER LIMIT SET SELECT HAVING UNION VALUES RETURNING")
 _OBJECT_TYPES = {"USER": "db.role", "GROUP": "db.role", "ROLE": "db.role", "DOMAIN": "db.type"}
 
 
@@ -104,7 +105,8 @@ def by_keywords(words: list[str], operation: str) -> Reading:
     """Read a statement given as *words*, whose first one that counts is *operation*."""
     rest = words[1:]
     object_name, object_type, action, kind = "", "", ACTIONS.get(operation, "EXECUTE"), ""
-    tables = list(_tables(words))
+    placed = list(_tables(words))
+    tables = [name for _, name in placed]
     if operation in {"CREATE", "ALTER", "DROP"}:
         kind, object_name = _object(rest)
         object_type = _OBJECT_TYPES.get(kind, f"db.{kind.lower() or 'object'}")
@@ -124,16 +126,13 @@ def by_keywords(words: list[str], operation: str) -> Reading:
     elif operation == "VACUUM":
         action = "EXPORT" if any(word.upper() == "INTO" for word in rest) else action
         tables = []
-    elif operation in {"WITH", *QUERIES}:
-        operation = _gravest(words)
-        action = ACTIONS.get(operation, "EXECUTE")
-        if operation == "INSERT" and re.search(
-            r"\bOR REPLACE\b|\bDO UPDATE\b|\bON DUPLICATE\b", " ".join(words), re.IGNORECASE
-        ):
-            action = "UPDATE"
-        if operation != "SELECT":
-            written = next((table for verb, table in _written(words) if verb == operation), None)
-            tables = [written, *tables] if written else tables
+    elif operation in QUERIES:
+        # After WITH the outermost FROM mostly names a WITH query; the first name is a table at least.
+        is_outermost_main = operation != "WITH"
+        operation, action, written = _query(words)
+        shallowest = min((depth for depth, _ in placed), default=0)
+        main = written or next((name for depth, name in placed if depth == shallowest or not is_outermost_main), "")
+        tables = [main, *tables] if main else tables
     else:
         object_name, object_type = _other_object(operation, rest)
     found = tuple(dict.fromkeys(tables))
@@ -145,57 +144,42 @@ def by_keywords(words: list[str], operation: str) -> Reading:
     return Reading(operation, action, found, object_name, object_type, summary[:255])
 
 
-def _tables(words: list[str]) -> Iterator[str]:
-    """Names after FROM, JOIN, INTO, UPDATE, REFERENCES, and after the commas of a FROM; WITH names left out."""
-    common = {
-        _unquoted(words[place - 1]).lower()
-        for place in range(1, len(words) - 1)
-        if words[place].upper() == "AS"
-        and words[place + 1] in {"(", "NOT", "MATERIALIZED"}
-        and words[0].upper() == "WITH"
-    }
-    in_from_at: set[int] = set()
+def _tables(words: list[str]) -> Iterator[tuple[int, str]]:
+    """Names where tables stand, each with the number of parentheses around it; those of WITH queries among them.
+
+    Whether a name means a WITH query or a table needs a parser; here both are named.
+    """
+    first = words[0].upper() if words else ""
+    from_depths: set[int] = set()
     depth = 0
     previous = older = ""
     for place, word in enumerate(words):
         upper = word.upper()
+        if previous == "FROM" and older != "DISTINCT":
+            from_depths.add(depth)
+            is_place = True
+        else:
+            is_place = (
+                previous in {"JOIN", "INTO", "REFERENCES"}
+                or (previous == "UPDATE" and older not in {"DO", "FOR", "ON", "KEY"})
+                or (previous == "ON" and first == "CREATE" and upper not in {"DELETE", "UPDATE", "CONFLICT"})
+                or (previous == "USING" and first in {"MERGE", "DELETE", "WITH"})
+                or (previous == "," and depth in from_depths)
+            )
+        if upper in _ENDS_FROM:
+            from_depths.discard(depth)
         if word == "(":
             depth += 1
         elif word == ")":
-            in_from_at.discard(depth)
+            from_depths.discard(depth)
             depth -= 1
-        elif upper in {
-            "WHERE",
-            "GROUP",
-            "ORDER",
-            "LIMIT",
-            "SET",
-            "SELECT",
-            "HAVING",
-            "UNION",
-            "VALUES",
-            "RETURNING",
-        }:
-            in_from_at.discard(depth)
-        follows_from = previous == "FROM" and older != "DISTINCT"
-        if follows_from:
-            in_from_at.add(depth)
-        is_place = (
-            follows_from
-            or previous in {"JOIN", "INTO", "REFERENCES"}
-            or (previous == "UPDATE" and older not in {"DO", "FOR", "ON", "KEY"})
-            or (previous == "ON" and words[0].upper() == "CREATE" and upper not in {"DELETE", "UPDATE", "CONFLICT"})
-            or (previous == "," and depth in in_from_at)
-        )
-        if upper in {"ONLY", "LATERAL"} and is_place:
+        elif is_place and upper in {"ONLY", "LATERAL"}:
             continue
-        is_called = place + 1 < len(words) and words[place + 1] == "(" and previous in {"FROM", "JOIN", ","}
-        if is_place and _is_name(word) and not is_called and _unquoted(word).lower() not in common:
-            yield _unquoted(word)
-        if not (previous == "UPDATE" and upper == "OR"):
-            older, previous = previous, upper
-        else:
-            older, previous = previous, "OR"
+        elif is_place and _is_name(word):
+            is_function = previous in {"FROM", "JOIN", ","} and words[place + 1 : place + 2] == ["("]
+            if not is_function:
+                yield depth, _unquoted(word)
+        older, previous = previous, upper
 
 
 def _object(words: list[str]) -> tuple[str, str]:
@@ -280,8 +264,20 @@ def _written(words: list[str]) -> Iterator[tuple[str, str]]:
             yield upper, _unquoted(table)
 
 
-def _gravest(words: list[str]) -> str:
-    return min((verb for verb, _ in _written(words)), key=GRAVITY.index, default="SELECT")
+def _query(words: list[str]) -> tuple[str, str, str]:
+    """Operation, action and written table of a query: those of the gravest thing it does."""
+    verb, table = min(_written(words), key=lambda write: GRAVITY.index(write[0]), default=("", ""))
+    upper = [word.upper() for word in words]
+    if not verb:
+        is_select_into = "INTO" in upper
+        return (
+            "VALUES" if upper[0] == "VALUES" else "SELECT",
+            "CREATE" if is_select_into else "READ",
+            _unquoted(words[upper.index("INTO") + 1]) if is_select_into and upper[-1] != "INTO" else "",
+        )
+    text = " ".join(upper)
+    overwrites = verb == "INSERT" and any(sign in text for sign in ("OR REPLACE", "DO UPDATE", "ON DUPLICATE"))
+    return verb, "UPDATE" if overwrites else ACTIONS[verb], table
 
 
 def _other_object(operation: str, words: list[str]) -> tuple[str, str]:
