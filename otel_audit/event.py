@@ -12,9 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 Outcome: TypeAlias = Literal["success", "failure", "unknown"]
 ActorType: TypeAlias = Literal["user", "service", "system"]
 SourceType: TypeAlias = Literal["ipv4", "ipv6", "hostname"]
-Auth: TypeAlias = Literal[
-    "session", "basic", "bearer", "mtls", "api-key", "proxy-header", "explicit", "none"
-]
+Auth: TypeAlias = Literal["session", "basic", "bearer", "mtls", "api-key", "proxy-header", "explicit", "none"]
 ContextValue: TypeAlias = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | None
 """What may be given as context; a float or an integer beyond 2^53 is carried as a string, None is left out."""
 

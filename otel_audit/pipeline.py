@@ -12,14 +12,18 @@ from opentelemetry import trace
 
 from otel_audit.capture.policy import Policy
 from otel_audit.capture.request import current_actor, current_request
-from otel_audit.errors import RecordingFailed
+from otel_audit.errors import InvalidEvent, RecordingFailed
 from otel_audit.event import Actor, AuditEvent
+from otel_audit.evidence.members import Attribution, event_members
 from otel_audit.receipt import NOT_RECORDED, SKIPPED, Receipt
 from otel_audit.spool.keeper import Keeper
 from otel_audit.spool.writer import Writer
 
 _SYNC_TIMEOUT_S = 60.0
 """How long `fsync=always` waits for other threads' syncs before the record counts as not durable."""
+
+
+_REFUSED = "an audit record could not be made durable (OTEL_AUDIT_FAIL_MODE=closed); the log will carry a gap"
 
 
 class DisabledPipeline:
@@ -53,8 +57,11 @@ class AuditPipeline:
         """See `logger.Pipeline.record`."""
         receipt = self._append(event)
         if self._syncs and receipt.recorded and not receipt.wait_durable(_SYNC_TIMEOUT_S):
-            receipt = self.writer.lose_unsynced(event)
-        return self._judged(receipt)
+            receipt = self.writer.lose("write-failed", event.time_unix_nano)
+        # by identity: the receipt of an event that waits behind another one (`Receipt.become`) is not yet recorded
+        if receipt is NOT_RECORDED and self._is_closed_mode:
+            raise RecordingFailed(_REFUSED)
+        return receipt
 
     async def record_async(self, event: AuditEvent) -> Receipt:
         """See `logger.Pipeline.record_async`."""
@@ -62,8 +69,10 @@ class AuditPipeline:
         if self._syncs and receipt.recorded:
             loop = asyncio.get_running_loop()
             if not await loop.run_in_executor(None, receipt.wait_durable, _SYNC_TIMEOUT_S):
-                receipt = self.writer.lose_unsynced(event)
-        return self._judged(receipt)
+                receipt = self.writer.lose("write-failed", event.time_unix_nano)
+        if receipt is NOT_RECORDED and self._is_closed_mode:
+            raise RecordingFailed(_REFUSED)
+        return receipt
 
     def admit(self) -> Callable[[], None] | None:
         """See `logger.Pipeline.admit`."""
@@ -83,41 +92,25 @@ class AuditPipeline:
 
     def _append(self, event: AuditEvent) -> Receipt:
         request = current_request.get()
-        decision = self.policy.decide(event, request)
-        if not decision.is_recorded:
-            self.writer.skip()
-            return SKIPPED
-        event = decision.reduce(event)
-        trace_id, span_id = event.trace_id, event.span_id
+        if self.policy.has_rules:
+            decision = self.policy.decide(event, request)
+            if not decision.is_recorded:
+                self.writer.skip()
+                return SKIPPED
+            event = decision.reduce(event)
+        actor = event.actor or current_actor() or self._service
+        source, trace_id, span_id = event.source, event.trace_id, event.span_id
         if request is not None:
+            source = source or request.source
             if trace_id is None:
                 trace_id, span_id = request.trace_id, request.span_id
-            source = event.source or request.source
-        else:
-            source = event.source
-            if trace_id is None:
-                span = trace.get_current_span().get_span_context()
-                if span.is_valid:
-                    trace_id, span_id = f"{span.trace_id:032x}", f"{span.span_id:016x}"
-        return self.writer.append(
-            AuditEvent(
-                event.event,
-                event.action,
-                event.outcome,
-                event.actor or current_actor() or self._service,
-                event.target,
-                source,
-                event.time_unix_nano,
-                trace_id,
-                span_id,
-                event.context,
-            )
-        )
-
-    def _judged(self, receipt: Receipt) -> Receipt:
-        # by identity: the receipt of an event that waits behind another one (`Receipt.become`) is not yet recorded
-        if receipt is NOT_RECORDED and self._is_closed_mode:
-            raise RecordingFailed(
-                "an audit record could not be made durable (OTEL_AUDIT_FAIL_MODE=closed); the log will carry a gap"
-            )
-        return receipt
+        elif trace_id is None:
+            span = trace.get_current_span().get_span_context()
+            if span.is_valid:
+                trace_id, span_id = f"{span.trace_id:032x}", f"{span.span_id:016x}"
+        try:
+            members = event_members(event, Attribution(actor, source, trace_id, span_id))
+        except InvalidEvent:
+            self.writer.lose("invalid", event.time_unix_nano)
+            raise
+        return self.writer.append(members, event.time_unix_nano)

@@ -28,13 +28,13 @@ class Receipt:
 
     def __init__(
         self,
-        *,
         recorded: bool,
         stream: str = "",
         seq: int = 0,
         record_hash: str = "",
-        skipped: bool = False,
         durability: Durability | None = None,
+        *,
+        skipped: bool = False,
     ) -> None:
         self.recorded = recorded
         self.stream = stream
@@ -77,5 +77,5 @@ class Receipt:
         return f"<Receipt {state} {self.record_id}>"
 
 
-NOT_RECORDED = Receipt(recorded=False)
-SKIPPED = Receipt(recorded=False, skipped=True)
+NOT_RECORDED = Receipt(False)
+SKIPPED = Receipt(False, skipped=True)

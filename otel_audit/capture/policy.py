@@ -89,6 +89,11 @@ class Policy:
             )
         return Policy(text, hashlib.sha256(encoded).hexdigest(), rules)
 
+    @property
+    def has_rules(self) -> bool:
+        """False for a policy that records everything in full, which need not be asked."""
+        return bool(self._rules)
+
     def decide(self, event: AuditEvent, request: RequestScope | None) -> Decision:
         """What becomes of *event*, which happens inside *request*: the first rule that matches, else all of it."""
         for rule in self._rules:

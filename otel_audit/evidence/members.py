@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from time import gmtime, strftime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from otel_audit.errors import InvalidEvent
-from otel_audit.event import Actor, AuditEvent, Context
+from otel_audit.event import Actor, AuditEvent, Context, Source
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES, SCHEMA, encode
 
 Members = dict[str, Any]
@@ -36,36 +36,38 @@ def _to_the_second(seconds: int) -> str:
     return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
 
 
-def event_members(event: AuditEvent, observed_unix_nano: int) -> Members:
-    """Members of the event's record but those that its stream gives (`stream`, `seq`, `prev`, `sig`).
+class Attribution(NamedTuple):
+    """What an event takes from its surroundings: who, from where, in which trace."""
 
-    A time later than *observed_unix_nano* becomes that: nothing is seen before it happens.
+    actor: Actor
+    source: Source | None
+    trace_id: str | None
+    span_id: str | None
+
+
+def event_members(event: AuditEvent, attribution: Attribution) -> Members:
+    """Members of the event's record but its times and those that its stream gives.
 
     Raises:
         InvalidEvent: a context value of a type that a record cannot carry.
     """
-    observed = timestamp(observed_unix_nano)
-    happened = event.time_unix_nano
-    actor = event.actor
+    actor, source, trace_id, span_id = attribution
     members: Members = {
         "schema": SCHEMA,
         "event": event.event,
         "action": event.action,
         "outcome": event.outcome,
-        "observed": observed,
-        "time": observed if happened is None or happened >= observed_unix_nano else timestamp(happened),
-        "actor": {"id": "unknown", "type": "user"} if actor is None else actor_members(actor),
+        "actor": actor_members(actor),
     }
     target = event.target
     if target is not None:
         members["target"] = {"id": target.id or "unknown", "type": target.type}
-    source = event.source
     if source is not None:
         members["source"] = {"id": source.id, "type": source.type}
-    if event.trace_id is not None:
-        members["trace_id"] = event.trace_id
-        if event.span_id is not None:
-            members["span_id"] = event.span_id
+    if trace_id is not None:
+        members["trace_id"] = trace_id
+        if span_id is not None:
+            members["span_id"] = span_id
     if event.context:
         context = context_members(event.context)
         if context:

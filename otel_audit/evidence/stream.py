@@ -7,10 +7,10 @@ Evidence stage, no I/O: it makes the bytes of the next record, and takes note of
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -47,7 +47,7 @@ class Declaration:
     @property
     def policy_digest(self) -> str:
         """Lower-case hex SHA-256 of the policy's text."""
-        return hashlib.sha256(self.policy_text.encode()).hexdigest()
+        return sha256(self.policy_text.encode()).hexdigest()
 
     @property
     def promise_ns(self) -> int:
@@ -59,8 +59,7 @@ class Declaration:
         return max(self.seal_interval_ms, self.heartbeat_interval_ms) * 1_500_000
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """The next record of a stream, made and not yet written."""
 
     body: bytes
@@ -106,12 +105,17 @@ class Stream:
         """Records written since the last signed one."""
         return self.seq - self.signed_seq
 
-    def draft_event(self, members: Members) -> Draft | None:
-        """The next record with the *members* that an event gives; None when it cannot be made to fit."""
+    def draft_event(self, members: Members, observed_unix_nano: int, happened: int | None = None) -> Draft | None:
+        """The next record, with the *members* that an event gives; None when it cannot be made to fit.
+
+        *happened* (None: just now) is never later than it was observed: a clock that was set back in between
+        makes it so.
+        """
+        members["observed"] = observed = timestamp(observed_unix_nano)
+        members["time"] = observed if happened is None or happened >= observed_unix_nano else timestamp(happened)
         members["stream"] = self.id
         members["seq"] = self.seq + 1
-        if self._prev is not None:
-            members["prev"] = self._prev
+        members["prev"] = self._prev
         is_signed = self.declaration.sign == "record"
         try:
             body = encode(members)
@@ -125,7 +129,7 @@ class Stream:
             members, body = smaller, encode(smaller)
         if is_signed:
             return self._signed(members)
-        return Draft(body, hashlib.sha256(body).digest(), is_signed=False)
+        return Draft(body, sha256(body).digest(), False)  # no keywords: 0.3 µs an event
 
     def draft_open(
         self, observed_unix_nano: int, certificates: Sequence[bytes], predecessors: Sequence[str]
@@ -218,4 +222,4 @@ class Stream:
         if self._key is None:
             raise StreamClosed(f"stream {self.id} is closed: nothing may follow its close")
         body = encode({**members, "sig": sign(self._key, encode(members))})
-        return Draft(body, hashlib.sha256(body).digest(), is_signed=True)
+        return Draft(body, sha256(body).digest(), is_signed=True)

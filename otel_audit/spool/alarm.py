@@ -60,6 +60,11 @@ class Alarms:
                 lasted = int(self._monotonic_s() - trouble.since_s)
                 self._unsaid.append((logging.WARNING, f"otel-audit: {message} (after {lasted} s)"))
 
+    @property
+    def has_unsaid(self) -> bool:
+        """Whether `say` has something to say."""
+        return bool(self._unsaid)
+
     def say(self) -> None:
         """Log what was noted. Not to be called under a lock that an audited call may need."""
         if self._unsaid:

@@ -18,11 +18,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from otel_audit.errors import IdentityError, InvalidEvent, NoRoom, NotConfigured
-from otel_audit.event import AuditEvent
+from otel_audit.errors import IdentityError, NoRoom, NotConfigured
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
 from otel_audit.evidence.identity import Identity
-from otel_audit.evidence.members import event_members
+from otel_audit.evidence.members import Members
 from otel_audit.evidence.stream import CloseReason, Declaration
 from otel_audit.receipt import NOT_RECORDED, Receipt
 from otel_audit.spool.alarm import Alarms
@@ -62,6 +61,7 @@ class Writer:
         self.on_work: Callable[[], None] = lambda: None
         """Told when the keeper has something to do: a stream opened, a seal fell due, a stream ended."""
         self._identity = identity
+        self._waking = (1, config.seal_records)
         self._begin()
         _writers.add(self)
 
@@ -84,36 +84,46 @@ class Writer:
 
     # Events
 
-    def append(self, event: AuditEvent) -> Receipt:
-        """Make a record of *event*; see the module for what has happened when this returns.
+    def append(self, members: Members, happened: int | None = None) -> Receipt:
+        """Make a record of an event's *members*, which *happened* then (Unix, nanoseconds; None: now).
 
         The receipt says `recorded=False` where it could not be written; a gap record will tell.
 
         Raises:
             NotConfigured: after `shut`.
-            InvalidEvent: the event has a value that no record can carry.
         """
         if os.getpid() != self._pid:
             self.forget_parent()
         with self.lock:
             if self._is_busy:
-                receipt = Receipt(recorded=False)
-                self._later.append(lambda: receipt.become(self.append(event)))
+                receipt = Receipt(False)
+                self._later.append(lambda: receipt.become(self.append(members, happened)))
                 return receipt
             self._is_busy = True
             try:
-                receipt = self._append(event)
+                receipt = self._append(members, happened)
             finally:
                 self._is_busy = False
         if self._later:
             self._do_later()
-        self.alarms.say()
+        if self.alarms.has_unsaid:
+            self.alarms.say()
         return receipt
 
-    def lose_unsynced(self, event: AuditEvent) -> Receipt:
-        """Count an event whose record is written and could not be made durable, which `fsync=always` promises."""
+    def lose(self, reason: GapReason, happened: int | None = None, error: Exception | None = None) -> Receipt:
+        """Count an event that could not be recorded; returns what `emit` answers then."""
         with self.lock:
-            return self._lose(event, "write-failed", None)
+            now = self.clock.unix_nano()
+            self._gaps.add(reason, now if happened is None else happened, now)
+            if self.live is None:
+                self._unsaid_drops += 1
+            else:
+                self.live.stream.dropped += 1
+        if error is not None:
+            self.note(error)
+        else:
+            self.alarms.note(reason, f"an event could not be recorded ({reason}); the log will carry a gap")
+        return NOT_RECORDED
 
     def skip(self) -> None:
         """Count an event that the policy left out; it does not open a stream."""
@@ -147,38 +157,36 @@ class Writer:
         with self.lock:
             self._admitted = max(0, self._admitted - 1)
 
-    def _append(self, event: AuditEvent) -> Receipt:
+    def _append(self, members: Members, happened: int | None) -> Receipt:
+        clock = self.clock
         for _ in range(2):
-            try:
-                live = self._present()
-            except (OSError, IdentityError) as error:
-                return self._lose(event, _reason(error), error)
-            observed = self.clock.unix_nano()
-            try:
-                draft = live.stream.draft_event(event_members(event, observed))
-            except InvalidEvent:
-                self._lose(event, "invalid", None)
-                raise
+            observed = clock.unix_nano()
+            live = self.live
+            if live is None or live.is_unfit(observed, clock.monotonic_nano()):
+                try:
+                    live = self._present()
+                except (OSError, IdentityError) as error:
+                    return self.lose(_reason(error), happened, error)
+            stream = live.stream
+            draft = stream.draft_event(members, observed, happened)
             if draft is None:
-                return self._lose(event, "too-large", None)
+                return self.lose("too-large", happened)
             try:
                 live.write(draft)
             except NoSpace as error:
-                return self._lose(event, "disk-full", error)
+                return self.lose("disk-full", happened, error)
             except OSError as error:
                 # this record did not get through whole: the stream is over, the event goes to a new one
                 self.give_up(live, error)
                 continue
-            stream = live.stream
-            receipt = Receipt(
-                recorded=True, stream=stream.id, seq=stream.seq, record_hash=draft.hash.hex(), durability=live
-            )
-            if stream.unsealed in (1, self.config.seal_records):
+            seq = stream.seq
+            receipt = Receipt(True, stream.id, seq, draft.hash.hex(), live)
+            if seq - stream.signed_seq in self._waking:
                 self.on_work()
             if self._gaps:
                 self.tell_gaps()
             return receipt
-        return self._lose(event, "write-failed", None)
+        return self.lose("write-failed", happened)
 
     # Streams
 
@@ -265,19 +273,6 @@ class Writer:
         self.on_work()
 
     # What was lost
-
-    def _lose(self, event: AuditEvent, reason: GapReason, error: Exception | None) -> Receipt:
-        now = self.clock.unix_nano()
-        self._gaps.add(reason, event.time_unix_nano or now, now)
-        if self.live is None:
-            self._unsaid_drops += 1
-        else:
-            self.live.stream.dropped += 1
-        if error is not None:
-            self.note(error)
-        else:
-            self.alarms.note(reason, f"an event could not be recorded ({reason}); the log will carry a gap")
-        return NOT_RECORDED
 
     def note(self, error: Exception) -> None:
         """Raise the alarm that *error* calls for."""

@@ -13,6 +13,8 @@ import pytest
 from otel_audit.errors import InvalidEvent, NoRoom, NotConfigured, RecordingFailed
 from otel_audit.event import Actor, AuditEvent
 from otel_audit.pipeline import AuditPipeline
+from otel_audit.receipt import NOT_RECORDED, Receipt
+from otel_audit.spool.live import Clock
 from otel_audit.spool.segment import LIFECYCLE_RESERVE_BYTES, RESERVE_STEP_BYTES
 from otel_audit.testing import FixedClock
 
@@ -344,18 +346,22 @@ def test_a_value_that_no_record_can_carry_is_refused_and_counted(process: Proces
     assert records(spool, stream)[-1]["context"]["audit.seal.dropped"] == 1
 
 
-def test_an_event_emitted_in_the_middle_of_another_follows_it(process: Process, spool: Path) -> None:
+def test_an_event_emitted_in_the_middle_of_another_follows_it(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
     """A signal handler, or a finaliser, runs between two instructions of the record that is being made."""
     pipeline = process()
-    inner = []
+    inner: list[Receipt] = []
 
-    class Emitting(dict[str, str]):
-        def items(self):  # type: ignore[no-untyped-def, override]
-            inner.append(pipeline.record(EVENT._replace(event="item.inner")))
+    def emitting() -> int:
+        if not inner:
+            inner.append(NOT_RECORDED)
+            inner[0] = pipeline.record(EVENT._replace(event="item.inner"))
             assert not inner[0].recorded
-            return super().items()
+        return clock.time_unix_nano
 
-    outer = pipeline.record(EVENT._replace(context=Emitting(a="b")))
+    pipeline.writer.clock = Clock(emitting, pipeline.writer.clock.monotonic_nano)
+    outer = pipeline.record(EVENT)
 
     assert events(spool, outer.stream)[-2:] == ["item.read", "item.inner"]
     assert inner[0].recorded
@@ -375,16 +381,22 @@ def test_shutting_down_closes_the_stream_and_refuses_later_events(process: Proce
         pipeline.record(EVENT)
 
 
-def test_shutting_down_from_within_a_record_waits_for_its_end(process: Process, spool: Path) -> None:
+def test_shutting_down_from_within_a_record_waits_for_its_end(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
     """SIGTERM arrives while the main thread is writing a record."""
     pipeline = process()
 
-    class Ending(dict[str, str]):
-        def items(self):  # type: ignore[no-untyped-def, override]
-            pipeline.shutdown(1)
-            return super().items()
+    told: list[bool] = []
 
-    receipt = pipeline.record(EVENT._replace(context=Ending(a="b")))
+    def ending() -> int:
+        if not told:
+            told.append(True)
+            pipeline.shutdown(1)
+        return clock.time_unix_nano
+
+    pipeline.writer.clock = Clock(ending, pipeline.writer.clock.monotonic_nano)
+    receipt = pipeline.record(EVENT)
 
     assert events(spool, receipt.stream)[-2:] == ["item.read", "audit.stream.close"]
 
