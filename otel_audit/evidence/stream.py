@@ -218,7 +218,7 @@ class Stream:
         }
 
     def _signed(self, members: Members) -> Draft:
-        """*members* with their signature; that they fit is the care of `configure`, which bounds policy and resource."""
+        """*members* with their signature; `configure` bounds what is declared, so that it fits."""
         if self._key is None:
             raise StreamClosed(f"stream {self.id} is closed: nothing may follow its close")
         body = encode({**members, "sig": sign(self._key, encode(members))})
