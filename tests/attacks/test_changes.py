@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from tests.attacks.world import STRANGER, World, kinds, stream
-from tests.vectors.stream import T0, encode, merkle_root, stamp
+from tests.vectors.stream import SECOND, T0, encode, merkle_root, stamp
 
 CHANGES: dict[str, Any] = {
     "time": stamp(T0 - 1),
-    "observed": stamp(T0 + 3),
+    "observed": stamp(T0 + SECOND),
     "event": "db.query",
     "actor": {"id": "mallory", "type": "user", "auth": "mtls"},
     "action": "DELETE",
@@ -112,14 +111,15 @@ def test_an_inserted_record_with_a_used_number_is_a_fork(world: World) -> None:
 
 def test_an_inserted_record_that_renumbers_the_rest_is_seen_at_the_seal(world: World) -> None:
     """The attacker makes chain and root anew; only the signature is beyond him."""
-    lines = world.lines["first"]
-    seal = json.loads(lines[6])
-    forged = stream("first").begin().events(5)
+    seal = world.record("newest", 7)
+    forged = stream("newest")
+    forged.lines, forged.hashes = world.lines["newest"][:6], world.streams["newest"].hashes[:6]
+    forged.event(actor={"id": "mallory", "type": "user"})
     seal["context"] |= {"audit.seal.root": merkle_root(forged.hashes).hex(), "audit.seal.size": 7}
     forged.put(seal | {"seq": 8, "prev": forged.hashes[-1].hex()}, signed=True)
-    world.lines["first"] = [lines[0], *forged.lines[1:]]
+    world.lines["newest"] = forged.lines
 
-    assert world.finding("first") == ("bad-signature", 8)
+    assert world.finding("newest") == ("bad-signature", 8)
 
 
 def test_a_repeated_line_is_harmless(world: World) -> None:
@@ -150,7 +150,8 @@ def test_a_repetition_with_a_change_is_a_fork(world: World) -> None:
 
 
 def test_a_record_replayed_into_another_stream_is_a_fork(world: World) -> None:
-    moved = world.record("first", 4) | {"stream": world.id("third")}
+    prev = world.record("third", 4)["prev"]
+    moved = world.record("first", 4) | {"stream": world.id("third"), "prev": prev}
     world.lines["third"].append(encode(moved))
 
     assert world.finding("third") == ("forked", 4)

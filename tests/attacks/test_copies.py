@@ -67,7 +67,7 @@ def test_a_removal_from_both_copies_is_missing(world: World, copy: World) -> Non
     for one in (world, copy):
         one.lines["third"] = []
 
-    assert kinds(_both(world, copy)) == {"missing-stream"}
+    assert "missing-stream" in kinds(_both(world, copy))
 
 
 def test_the_order_of_the_copies_makes_no_difference(world: World, copy: World) -> None:

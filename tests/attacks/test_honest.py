@@ -67,7 +67,23 @@ def test_a_history_read_at_its_end_lacks_nothing_that_it_does_not_say(
     assert kinds(verdict) <= {"unwitnessed-end", "overdue-seal", "clock-outside-certificate"}, verdict.findings
 
 
-def _read(home: Path, history: list[Operation], moment: int, delays: list[int], part: int) -> Verdict:
+@MANY
+@given(operations, st.integers(0, 10_000), st.integers(-600, 7200), st.integers(1, 7200))
+@example(CRASH, 11, 1, 2)
+@example(STEPS, 10, 100, 1000)
+def test_a_period_of_a_history_is_never_tampered(
+    tmp_path: Path, history: list[Operation], moment: int, start_s: int, length_s: int
+) -> None:
+    since = datetime.fromtimestamp(T0 // SECOND, UTC) + timedelta(seconds=start_s)
+
+    verdict = _read(tmp_path, history, moment, [], 0, since=since, until=since + timedelta(seconds=length_s))
+
+    assert verdict.status != "tampered", verdict.findings
+
+
+def _read(
+    home: Path, history: list[Operation], moment: int, delays: list[int], part: int, **period: datetime
+) -> Verdict:
     host = Host()
     host.run([("start", 0, 0), *history])
     archive = home / "archive"
@@ -79,6 +95,7 @@ def _read(home: Path, history: list[Operation], moment: int, delays: list[int], 
         trust=[x509.load_der_x509_certificate(ISSUER_DER)],
         now=datetime.fromtimestamp(now // SECOND, UTC) + timedelta(microseconds=now % SECOND // 1000),
         grace=timedelta(0),
+        **period,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,31 @@ def test_half_a_gzip_file_is_not_passed_over(world: World) -> None:
 
     with pytest.raises(SourceError):
         world.verdict(write=False)
+
+
+def test_half_a_zstd_file_is_not_passed_over(world: World) -> None:
+    path = world.write() / "more.jsonl.zst"
+    one = stream("more", start=LATER).begin().events(50).close()
+    path.write_bytes(zstandard.compress(b"".join(line + b"\n" for line in one.lines))[:-200])
+
+    with pytest.raises(SourceError):
+        world.verdict(write=False)
+
+
+def test_a_stream_in_many_files_costs_no_more_memory_than_in_one(world: World) -> None:
+    """An archive exported piece by piece: sixty files of a megabyte, one stream."""
+    one = stream("long", start=LATER).begin()
+    for _ in range(60 * 17):
+        one.event(context={"pad": "x" * 60_000})
+    one.close()
+    home = world.write()
+    for at in range(0, len(one.lines), 17):
+        (home / f"{at:012d}.jsonl").write_bytes(b"".join(line + b"\n" for line in one.lines[at : at + 17]))
+
+    verdict, peak = _traced(world)
+
+    assert verdict.status == "verified"
+    assert peak < 64_000_000
 
 
 def test_a_hundred_thousand_malformed_lines_are_one_finding_with_a_count(world: World) -> None:
@@ -158,6 +184,15 @@ def test_a_certificate_that_is_no_base64_is_a_finding(world: World, text: str) -
     assert world.verdict().status == "tampered"
 
 
+@pytest.mark.parametrize("version", [0, 1, 3, 127, 255])
+def test_a_certificate_of_a_strange_version_is_a_finding(world: World, version: int) -> None:
+    der = stream("odd", start=LATER).issue(ISSUER)[0]
+    assert der.count(b"\xa0\x03\x02\x01\x02") == 1
+    world.add(_opened_with([der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01" + bytes([version]))]))
+
+    assert world.verdict().status == "tampered"
+
+
 @FEW
 @given(st.data())
 def test_no_damage_to_a_certificate_goes_unseen_or_breaks_the_verifier(world: World, data: st.DataObject) -> None:
@@ -170,7 +205,12 @@ def test_no_damage_to_a_certificate_goes_unseen_or_breaks_the_verifier(world: Wo
     assert world.verdict().status == "tampered"
 
 
+X400 = x509.tlv(0xA3, x509.tlv(0x30))
+"""A GeneralName of a kind that the cryptography package has no class for."""
 ODD_EXTENSIONS: dict[str, list[bytes]] = {
+    "X.400 name": [*x509.LEAF, x509.extension("2.5.29.17", x509.tlv(0x30, X400))],
+    "X.400 authority": [*x509.LEAF, x509.extension("2.5.29.35", x509.tlv(0x30, x509.tlv(0xA1, X400)))],
+    "TLS feature 99": [*x509.LEAF, x509.extension("1.3.6.1.5.5.7.1.24", b"\x30\x03\x02\x01\x63")],
     "twice the same": [*x509.LEAF, x509.basic_constraints(ca=False)],
     "constraints of noise": [x509.extension("2.5.29.19", b"noise", critical=True)],
     "usage of noise": [x509.LEAF[0], x509.extension("2.5.29.15", b"\x04\x01\x00", critical=True)],

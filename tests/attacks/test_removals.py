@@ -73,7 +73,7 @@ def test_a_removed_stream_that_others_name_is_missing(world: World, label: str) 
     verdict = world.verdict()
 
     assert verdict.status == "incomplete"
-    assert kinds(verdict) == {"missing-stream"}
+    assert "missing-stream" in kinds(verdict)
 
 
 def test_the_newest_stream_removed_leaves_no_trace_but_is_unpinned_before(world: World) -> None:
@@ -193,7 +193,7 @@ def test_a_file_under_another_suffix_is_a_removed_stream(world: World) -> None:
     world.write()
     world.file("third").rename(world.file("third").with_suffix(".bak"))
 
-    assert kinds(world.verdict(write=False)) == {"missing-stream"}
+    assert "missing-stream" in kinds(world.verdict(write=False))
 
 
 def test_a_period_does_not_hide_what_is_missing_in_it(world: World) -> None:

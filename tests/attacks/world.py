@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from otel_audit.sources import read_directory
-from otel_audit.verify import INCOMPLETE_KINDS, TAMPERED_KINDS, Reference, Verdict, verify
+from otel_audit.verify import Reference, Verdict, verify
+from otel_audit.verify.verdict import INCOMPLETE_KINDS, TAMPERED_KINDS
 from tests.vectors import x509 as certificates
 from tests.vectors.openssl import Ed25519
 from tests.vectors.stream import SECOND, T0, Members, Stream, encode
