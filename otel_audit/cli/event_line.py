@@ -30,21 +30,24 @@ class Columns(NamedTuple):
     target: int
     cuts: bool
     """What is longer is cut on a terminal; a pipe gets it whole."""
+    has_date: bool = True
+    """False where a line of its own says the date, because the terminal is narrow."""
 
 
 def columns_for(console: Console) -> Columns:
     """Columns that suit the width there is."""
     if console.width >= 120:
         return Columns(actor=24, action=8, target=36, cuts=console.is_terminal)
-    return Columns(actor=12, action=7, target=20, cuts=console.is_terminal)
+    return Columns(10, 7, 20, cuts=console.is_terminal, has_date=not console.is_terminal)
 
 
 def event_line(members: Mapping[str, Any], standing: Standing, columns: Columns, learnt: str | None = None) -> Text:
     """The line of one record; *learnt* is the actor that the request turned out to have."""
-    line = Text(no_wrap=True, overflow="ellipsis")
+    line = Text()
     mark, style = MARKS[standing]
     line.append(mark, style=style).append(" ")
-    line.append(printable(f"{members['time'][:10]} {members['time'][11:23]}Z"), style="dim").append("  ")
+    date = f"{members['time'][:10]} " if columns.has_date else ""
+    line.append(f"{date}{members['time'][11:23]}Z", style="dim").append("  ")
     outcome = members["outcome"]
     for text, width, look in (
         (actor_name(members["actor"], learnt), columns.actor, "bold"),
@@ -76,4 +79,4 @@ def details(members: Mapping[str, Any]) -> str:
     facts += [str(context[name]) for name in ("audit.reason", "error.type") if name in context]
     said = " ".join(fact for fact in facts if fact)
     source = f"from {members['source']['id']}" if members["event"] == REQUEST and "source" in members else ""
-    return "  ".join(part for part in (members["event"], said, source) if part)
+    return "  ".join(part for part in (said, members["event"], source) if part)

@@ -105,7 +105,7 @@ def show(json: Json = False) -> int:
             f"SHA-256 {_sha256(issuer)}",
             "private key: on this machine" if issuer in held else "private key: not on this machine",
         ):
-            console.print(terminal.indented(Text(line), 2))
+            terminal.say(console, Text(line), 2)
     if not issuers:
         console.print(Text("No issuer yet: the first event makes one, or otel-audit keys init does."))
     return 0 if issuers else NOTHING

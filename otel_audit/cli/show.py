@@ -18,7 +18,7 @@ from otel_audit.cli.options import Json, Service, Since, Sources, Trust, Until
 from otel_audit.cli.printed import escaped_json
 from otel_audit.cli.reading import Reading, open_reading
 from otel_audit.cli.trace_tree import print_traces
-from otel_audit.cli.verdict import headline
+from otel_audit.cli.verdict import print_headline
 from otel_audit.errors import InvalidSetting
 from otel_audit.search.follow import Follower
 from otel_audit.search.query import Query
@@ -141,15 +141,19 @@ def _write(found: Iterable[Found], standing: Callable[[Found], Standing], *, is_
     if is_tree and not is_json:
         return print_traces(console, found, standing)
     columns = columns_for(console)
-    shown = 0
+    shown, shown_date = 0, ""
     for one in found:
         shown += 1
         if is_json:
             terminal.write_line(escaped_json(one.body.decode()))
             continue
+        date = one.members["time"][:10]
+        if date != shown_date and not columns.has_date:
+            console.print(Text(date, style="dim"))
+        shown_date = date
         line = event_line(one.members, standing(one), columns, one.learnt_actor)
         if console.is_terminal:
-            console.print(line)
+            console.print(line, no_wrap=True, overflow="ellipsis")
         else:
             terminal.write_line(line.plain.rstrip())
     return shown
@@ -161,6 +165,6 @@ def _remark(verdict: Verdict, shown: int) -> None:
     console = terminal.remarks()
     if not shown:
         console.print(Text("otel-audit: nothing matches"))
-    console.print(headline(verdict))
+    print_headline(console, verdict)
     if verdict.status in ("tampered", "incomplete"):
         console.print(Text("otel-audit verify explains this finding by finding"))

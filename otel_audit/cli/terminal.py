@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -36,9 +35,11 @@ def _console(*, stderr: bool) -> Console:
     )
 
 
-def indented(text: Text, columns: int) -> Padding:
-    """*text* that begins each of its lines *columns* further right, and ends none in blanks."""
-    return Padding(text, (0, 0, 0, columns), expand=False)
+def say(console: Console, text: Text, indent: int = 0) -> None:
+    """Write *text* in lines that fit, broken between words, each *indent* columns further right."""
+    for line in text.wrap(console, max(console.width - indent, 20)):
+        line.rstrip()
+        console.print(Text(" " * indent).append_text(line), soft_wrap=True)
 
 
 def write_line(line: str) -> None:

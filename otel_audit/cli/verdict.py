@@ -13,7 +13,7 @@ from rich.text import Text
 from otel_audit.cli.explanations import FINDINGS, WARNINGS, Explanation
 from otel_audit.cli.printed import printable, shortened
 from otel_audit.cli.reading import Reading
-from otel_audit.cli.terminal import indented
+from otel_audit.cli.terminal import say
 from otel_audit.verify.verdict import Finding, Issuer, Status, StreamVerdict, Verdict
 
 STYLES: dict[Status, str] = {
@@ -23,9 +23,17 @@ STYLES: dict[Status, str] = {
     "empty": "bold",
 }
 SHOWN_STREAMS = 20
-"""Rows of verified streams; those with another verdict are always shown."""
+"""Rows of verified streams, the newest; `--json` lists them all."""
+SHOWN_UNSOUND = 100
+"""Rows of streams with another verdict, the oldest."""
 SHOWN_FINDINGS = 10
 """Places listed for each kind of finding; `--json` lists them all."""
+
+
+_KEY_IS_HERE = (
+    "Its private key lies on this machine: whoever controls the machine can sign in its name. "
+    "What others hold (a second copy, a witness) is what such a one cannot rewrite."
+)
 
 
 def as_json(verdict: Verdict, reading: Reading) -> dict[str, Any]:
@@ -80,9 +88,9 @@ def _is_held_here(issuer: Issuer, reading: Reading) -> bool:
 
 def print_verdict(console: Console, verdict: Verdict, reading: Reading) -> None:
     """Write *verdict* for people."""
-    console.print(headline(verdict))
+    print_headline(console, verdict)
     for line in _remarks(verdict, reading):
-        console.print(Text(line))
+        say(console, Text(line))
     if verdict.streams:
         console.print(_streams(verdict, console.width))
     services = {stream.stream: stream.service for stream in verdict.streams}
@@ -99,10 +107,15 @@ def print_verdict(console: Console, verdict: Verdict, reading: Reading) -> None:
         _print_trust(console, verdict, reading)
 
 
-def headline(verdict: Verdict) -> Text:
-    """The answer in one sentence, in words that need no knowledge of the format."""
-    said = Text(verdict.status.upper(), style=STYLES[verdict.status])
-    return said.append(f": {_answer(verdict)}", style="not bold")
+def print_headline(console: Console, verdict: Verdict) -> None:
+    """Write the answer in one sentence, in words that need no knowledge of the format; in a pipe it is one line."""
+    said = Text(verdict.status.upper(), style=STYLES[verdict.status]).append(
+        f": {_answer(verdict)}", style="not bold"
+    )
+    if console.is_terminal:
+        say(console, said)
+    else:
+        console.print(said, soft_wrap=True)
 
 
 def _answer(verdict: Verdict) -> str:
@@ -158,8 +171,7 @@ def _remarks(verdict: Verdict, reading: Reading) -> Iterable[str]:
 def _streams(verdict: Verdict, width: int) -> Table:
     unsound = [stream for stream in verdict.streams if stream.verdict != "verified"]
     sound = [stream for stream in verdict.streams if stream.verdict == "verified"]
-    hidden = max(len(sound) - SHOWN_STREAMS, 0)
-    shown = unsound + sound[hidden:]
+    shown = unsound[:SHOWN_UNSOUND] + sound[-SHOWN_STREAMS:]
     is_wide = width >= 110
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("stream", "service"):
@@ -172,8 +184,8 @@ def _streams(verdict: Verdict, width: int) -> Table:
         table.add_column(name, no_wrap=True)
     for stream in shown:
         table.add_row(*_row(stream, is_wide=is_wide))
-    if hidden:
-        table.caption = f"… and {_count(hidden, 'earlier stream')}, verified"
+    if len(shown) < len(verdict.streams):
+        table.caption = f"… and {_count(len(verdict.streams) - len(shown), 'more stream')}; --json lists them"
         table.caption_justify = "left"
     return table
 
@@ -206,16 +218,14 @@ def _print_findings(console: Console, findings: Sequence[Finding], services: dic
         severity = alike[0].severity
         style = {"error": "bold red", "incomplete": "bold yellow", "warning": "bold"}[severity]
         explanation = (WARNINGS if severity == "warning" else FINDINGS).get(kind, Explanation("", ""))
-        console.print(indented(Text(printable(kind), style=style), 2))
+        say(console, Text(printable(kind), style=style), 2)
         for finding in alike[:SHOWN_FINDINGS]:
-            console.print(indented(Text(_place(finding, services)), 4))
+            say(console, Text(_place(finding, services)), 4)
         if len(alike) > SHOWN_FINDINGS:
-            console.print(
-                indented(Text(f"… and {_count(len(alike) - SHOWN_FINDINGS, 'more')}; --json lists them"), 4)
-            )
+            say(console, Text(f"… and {len(alike) - SHOWN_FINDINGS:,} more; --json lists them"), 4)
         for label, text in (("means", explanation.means), ("do", explanation.do)):
             if text:
-                console.print(indented(Text(f"{label}: {text}", style="dim"), 4))
+                say(console, Text(f"{label}: {text}", style="dim"), 4)
 
 
 def _place(finding: Finding, services: dict[str, str | None]) -> str:
@@ -232,22 +242,13 @@ def _place(finding: Finding, services: dict[str, str | None]) -> str:
 def _print_trust(console: Console, verdict: Verdict, reading: Reading) -> None:
     console.print()
     if not verdict.trust:
-        console.print(Text("Rests on nobody's word: no trusted issuer stands behind these records."))
+        say(console, Text("Rests on nobody's word: no trusted issuer stands behind these records."))
     for issuer in verdict.trust:
-        console.print(Text(f"Rests on the word of {printable(issuer.subject)}"))
-        console.print(indented(Text(f"SHA-256 {issuer.sha256}", style="dim"), 2))
+        say(console, Text(f"Rests on the word of {printable(issuer.subject)}"))
+        say(console, Text(f"SHA-256 {issuer.sha256}", style="dim"), 2)
         if _is_held_here(issuer, reading):
-            console.print(
-                indented(
-                    Text(
-                        "Its private key lies on this machine: whoever controls the machine can sign in its name. "
-                        "What others hold (a second copy, a witness) is what such a one cannot rewrite.",
-                        style="yellow",
-                    ),
-                    2,
-                )
-            )
+            say(console, Text(_KEY_IS_HERE, style="yellow"), 2)
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 or noun == "more" else f"{number:,} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

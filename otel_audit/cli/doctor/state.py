@@ -77,7 +77,7 @@ def look_at_spool(settings: Settings) -> Iterator[Look]:
         return
     if not directory.exists():
         above = next(parent for parent in directory.parents if parent.exists())
-        if os.access(above, os.W_OK | os.X_OK):
+        if above.is_dir() and os.access(above, os.W_OK | os.X_OK):
             yield Look("spool", "directory", "ok", f"{directory} does not exist yet; the first event makes it")
         else:
             yield Look(

@@ -11,7 +11,7 @@ import pytest
 
 import otel_audit
 from otel_audit.cli.entry import run
-from otel_audit.event import AuditEvent, Source
+from otel_audit.event import AuditEvent, Context, Source
 from otel_audit.settings import Settings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -78,12 +78,12 @@ def log(state: Path) -> Iterator[Path]:
                 trace_id=TRACE, span_id=SPAN, context={"db.query.summary": summary},
             )
         )  # fmt: skip
-    request = {"http.request.method": "GET", "http.response.status_code": 200}
+    request: Context = {"http.request.method": "GET", "http.response.status_code": 200}
     page = otel_audit.Target("/customers/1", "http.endpoint")
     audit.emit_event(
         AuditEvent("http.server.request", "READ", "success", alice, page, here, None, TRACE, SPAN, request)
     )
-    denied = {"http.request.method": "DELETE", "http.response.status_code": 403, "audit.reason": "denied"}
+    denied: Context = {"http.request.method": "DELETE", "http.response.status_code": 403, "audit.reason": "denied"}
     audit.emit_event(
         AuditEvent("http.server.request", "DELETE", "failure", bob, page, here, None, OTHER_TRACE, SPAN, denied)
     )

@@ -45,10 +45,10 @@ def test_events_are_lines_in_order_of_time_and_the_verdict_is_said_beside(cli: C
             "DELETE",
             "/customers/1",
             "failure",
-            "http.server.request",
             "DELETE",
             "403",
             "denied",
+            "http.server.request",
             "from",
             "192.0.2.7",
         ]
@@ -105,12 +105,12 @@ def test_a_trace_is_a_tree_with_the_request_first(cli: Cli, log: Path) -> None:
 
     assert lines[0] == f"trace {TRACE}"
     assert re.fullmatch(
-        r"└── .*alice  READ /customers/1  success  http.server.request  GET 200  from 192.0.2.7", lines[1]
+        r"└── .*alice  READ /customers/1  success  GET 200  http.server.request  from 192.0.2.7", lines[1]
     )
     assert re.fullmatch(
-        r"    ├── .* ms  anonymous → alice  READ customers  success  db.query  SELECT session", lines[2]
+        r"    ├── .* ms  anonymous → alice  READ customers  success  SELECT session  db.query", lines[2]
     )
-    assert re.fullmatch(r"    └── .* ms  alice  READ customers  success  db.query  SELECT customers", lines[3])
+    assert re.fullmatch(r"    └── .* ms  alice  READ customers  success  SELECT customers  db.query", lines[3])
 
 
 @pytest.mark.parametrize(

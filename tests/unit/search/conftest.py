@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from otel_audit.evidence.canonical import encode
+from otel_audit.evidence.canonical import decode, encode
 from otel_audit.evidence.record import problem
 
 STREAM = "a" * 32
@@ -44,7 +44,10 @@ def record() -> MakeRecord:
             **members,
         }
         kept = {name: value for name, value in whole.items() if value is not None}
-        assert problem(kept) is None
-        return encode(kept)
+        body = encode(kept)
+        members = decode(body)
+        assert members is not None
+        assert problem(members) is None
+        return body
 
     return make
