@@ -6,6 +6,7 @@ import functools
 import sqlite3
 import sqlite3.dbapi2
 from collections.abc import Callable, Collection
+from types import FunctionType
 from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
@@ -35,8 +36,9 @@ class SQLite3AuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         doors: dict[int, Callable[..., Any]] = {}
         for module in _MODULES:
             beneath: Callable[..., Any] = module.connect
-            # One function for both modules, where it was one before.
-            module.connect = doors.setdefault(id(beneath), _door(beneath))
+            if not _is_door(beneath):
+                # One function for both modules, where it was one before.
+                module.connect = doors.setdefault(id(beneath), _door(beneath))
             module.Connection = AuditedConnection
             module.Cursor = AuditedCursor
         Switch.is_on = True
@@ -44,12 +46,16 @@ class SQLite3AuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _uninstrument(self, **_: Any) -> None:
         Switch.is_on = False
         for module in _MODULES:
-            beneath = getattr(module.connect, "otel_audit_beneath", None)
-            if beneath is not None and not hasattr(module.connect, "_self_wrapper"):
-                module.connect = beneath
-            # Under another's wrapper ours stays, and records nothing.
+            # Under another's wrapper the door stays, and records nothing.
+            if _is_door(module.connect):
+                module.connect = module.connect.otel_audit_beneath
             module.Connection = PlainConnection
             module.Cursor = PlainCursor
+
+
+def _is_door(connect: Callable[..., Any]) -> bool:
+    """Tell our function from others, also from a wrapt proxy around it, which shows its attributes."""
+    return type(connect) is FunctionType and hasattr(connect, "otel_audit_beneath")
 
 
 def _door(beneath: Callable[..., Any]) -> Callable[..., Any]:

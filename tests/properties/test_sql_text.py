@@ -15,7 +15,8 @@ SECRET = "zq7hunter2zq"
 
 _filler = st.text(alphabet="ab '\"`[]$-/*\\;(),.=?:@%0159eExX\n\té", max_size=12)
 _WORDS = """SELECT FROM WHERE customers t.id AS x1 = , ( ) AND NOT IN VALUES ? :id $1 %s + - * / <> || NULL LIMIT é
-DISTINCT SET UPDATE INSERT INTO . CREATE TABLE ON"""
+DISTINCT SET UPDATE INSERT INTO CREATE TABLE ON"""
+"""No dot by itself: "x" before or after one is a name by the grammar."""
 _words = st.sampled_from(_WORDS.split())
 _numbers = st.sampled_from(["731946", "7.31946", "0x731946", "731946e5", ".731946", "7e-731946"])
 
