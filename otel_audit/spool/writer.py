@@ -167,6 +167,7 @@ class Writer:
                     live = self._present()
                 except (OSError, IdentityError) as error:
                     return self.lose(_reason(error), happened, error)
+                observed = clock.unix_nano()  # never before the stream's own first records
             stream = live.stream
             draft = stream.draft_event(members, observed, happened)
             if draft is None:

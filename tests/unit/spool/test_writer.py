@@ -49,6 +49,24 @@ def test_a_stream_begins_with_its_open_and_the_policy(process: Process, spool: P
     assert (receipt.recorded, receipt.seq) == (True, 3)
 
 
+def test_no_record_is_observed_before_the_open_of_its_stream(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    """Opening takes its time: an identity is asked, other streams are read."""
+    pipeline = process()
+    still = pipeline.writer.clock
+
+    def passing() -> int:
+        clock.advance(0.01)
+        return clock.time_unix_nano
+
+    pipeline.writer.clock = Clock(passing, still.monotonic_nano)
+    stream = pipeline.record(EVENT).stream
+
+    observed = [record["observed"] for record in records(spool, stream)]
+    assert observed == sorted(observed)
+
+
 def test_files_and_directories_are_for_their_owner_only(process: Process, spool: Path) -> None:
     previous = os.umask(0)
     try:
