@@ -23,6 +23,9 @@ _MAX_CREDENTIAL = 8192
 
 _MAX_ID = 256
 _AUTH_OF_SCHEME: dict[str, Auth] = {"basic": "basic", "bearer": "bearer", "token": "bearer"}
+# RFC 7616 §3.4; in two steps, so that a quote that is never closed is scanned once
+_USER_NAME = re.compile(r"(?:^|[\s,])username=")
+_QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"')
 _ID_MEMBERS = ("id", "user_id", "sub", "username", "name")
 # A relative name as nginx (RFC 4514) and Apache (also the slash form) write it.
 _COMMON_NAME = re.compile(r"(?:^|[,/])\s*CN\s*=\s*((?:\\.|[^,/\\])+)", re.IGNORECASE)
@@ -107,8 +110,9 @@ def _claimed_name(authorization: str | None) -> str | None:
         case "basic":
             return (_decoded(credential.strip(), base64.b64decode) or "").partition(":")[0]
         case "digest":
-            match = re.search(r'(?:^|[\s,])username="((?:\\.|[^"\\])*)"', credential)
-            return match[1] if match else None
+            begin = _USER_NAME.search(credential)
+            name = None if begin is None else _QUOTED.match(credential, begin.end())
+            return None if name is None else name[1]
         case "bearer" | "token" | "jwt":
             return _subject(credential.strip())
         case _:

@@ -18,6 +18,9 @@ from otel_audit.capture.request import RequestScope, current_actor
 from otel_audit.errors import InvalidSetting
 from otel_audit.event import AuditEvent
 
+MAX_PATH = 2048
+"""A longer path matches no rule, and so is recorded: globs with several `**` cost more than its length."""
+
 MAX_TEXT_BYTES = 48 << 10
 """The text must fit a record (65,536 bytes) with room for escapes and the members around it."""
 
@@ -80,7 +83,7 @@ class Policy:
         if excluded_paths:
             excluded = _excluding(excluded_paths)
             rules = (*_rules_of(excluded, "OTEL_AUDIT_EXCLUDED_PATHS"), *rules)
-            text = excluded + "...\n" + text
+            text = excluded + _separator(text) + text
         encoded = text.encode("utf-8", "replace")
         if len(encoded) > MAX_TEXT_BYTES:
             raise InvalidSetting(
@@ -132,6 +135,12 @@ def _excluding(paths: Sequence[str]) -> str:
     )
 
 
+def _separator(text: str) -> str:
+    """What ends the document before *text*, which may begin its own (`---`) or directives (`%YAML`)."""
+    lines = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    return "...\n" if next(lines, "").startswith(("---", "%")) else "---\n"
+
+
 def _quoted(text: str) -> str:
     """YAML 1.2 §7.3.2, single-quoted; line breaks would fold, and no path that is routed has one."""
     if not text.isprintable():
@@ -149,6 +158,8 @@ def _rules_of(text: str, name: str) -> tuple[_Rule, ...]:
         raise InvalidSetting(f"{name}: nested too deeply: expected a list `rules`") from error
     rules: list[_Rule] = []
     for document in documents:
+        if isinstance(document, yaml.ScalarNode) and not document.value:
+            continue  # an empty document, such as a file of comments
         members = _mapping(document, f"{name}, line {_line(document)}", ("rules",))
         listed = members.get("rules")
         if not isinstance(listed, yaml.SequenceNode):
@@ -184,7 +195,9 @@ def _on_path(values: list[str], where: str) -> _Condition:
         if not value.startswith(("/", "*")):
             raise InvalidSetting(f"{where}: {value!r}: expected a glob that begins with `/`, such as /static/**")
     matches = _any_of(glob_pattern(value, separator="/") for value in values)
-    return lambda event, request: request is not None and matches(request.path)  # noqa: ARG005 - likewise
+    return lambda event, request: (  # noqa: ARG005 - likewise
+        request is not None and len(request.path) <= MAX_PATH and matches(request.path)
+    )
 
 
 def _on_method(values: list[str], where: str) -> _Condition:

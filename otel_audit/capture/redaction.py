@@ -7,23 +7,24 @@ holds the value and the key can still find every use of it, and nobody else can 
 from __future__ import annotations
 
 import hmac
+import itertools
 import os
 import re
 from collections.abc import Container
 
 MAX_PATH = 2048
-"""Characters of a path that a record carries; servers refuse request lines beyond 4 to 8 KiB."""
+"""Characters of a path that are looked at; servers refuse request lines beyond 4 to 8 KiB."""
 
-_CUT = "…"
+_CUT = "/…"
 _key = os.urandom(32)
 """Until `configure_hash_key`: hashes correlate within this process and its forks, and mean nothing later."""
 
-# A path in which nothing matches is carried as it stands: one scan is all that most requests pay.
+# Each of these is linear in the path: it is hostile text, and this runs before the response is sent.
+# A path in which nothing is suspect is carried as it stands: one scan is all that most requests pay.
 _SUSPECT = re.compile(r"@|[^/]{20}")
-_EMAIL = re.compile(r"[^\s/@]+@[^\s/@]+\.[^\s/@]+")
 # RFC 7519 §3: three base64url parts; a JSON object's first byte makes the header begin with `ey`.
-_JWT = re.compile(r"ey[\w-]{8,}\.[\w-]+\.[\w-]*")
-_LONG_HEX = re.compile(r"(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{32,}", re.IGNORECASE)
+_JWT = re.compile(r"(?<![\w-])ey[\w-]{8,}\.[\w-]+\.[\w-]*")
+_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _TOKEN = re.compile(r"[\w.~+=:%-]{20,}", re.ASCII)
 # What the log is for: UUIDs, MongoDB's object ids (24 hex digits), ULIDs.
 _RECORD_ID = re.compile(
@@ -54,11 +55,11 @@ def names_a_secret(parameter: str) -> bool:
 
 def looks_secret(segment: str) -> bool:
     """Whether one segment of a path looks like a JWT, an e-mail address or a long random string."""
-    if "@" in segment and _EMAIL.search(segment):
+    if "@" in segment and _has_mail_address(segment):
         return True
     if len(segment) < 20 or _RECORD_ID.fullmatch(segment):
         return False
-    if _JWT.search(segment) or _LONG_HEX.search(segment):
+    if _JWT.search(segment) or any(_is_mixed(run) for run in _HEX.findall(segment)):
         return True
     # A name for people has long runs of one kind (lower, upper, digit); a random string changes
     # kind at every other character: base64 at 0.6 of them. A quarter parts the two, and misses 3 in
@@ -67,19 +68,31 @@ def looks_secret(segment: str) -> bool:
 
 
 def mask_path(path: str, literals: Container[str] = ()) -> str:
-    """*path* with each segment that looks like a secret replaced by its `keyed_hash`, at most `MAX_PATH` long.
+    """*path* with each segment that looks like a secret replaced by its `keyed_hash`.
 
+    A path longer than `MAX_PATH` is cut after the last whole segment, and ends in `/…`.
     *literals* are segments that the route itself spells out: those are the application's own words.
     A limit: a secret that looks like a word or a number is not recognised; name its parameter `token`,
     or see `names_a_secret`.
     """
+    if len(path) > MAX_PATH:
+        # between segments: a piece of a secret might no longer look like one
+        path = path[: MAX_PATH - len(_CUT)].rpartition("/")[0] + _CUT
     if _SUSPECT.search(path):
-        segments = path.split("/")
         path = "/".join(
             keyed_hash(segment) if segment not in literals and looks_secret(segment) else segment
-            for segment in segments
+            for segment in path.split("/")
         )
-    return path if len(path) <= MAX_PATH else path[: MAX_PATH - 1] + _CUT
+    return path
+
+
+def _has_mail_address(segment: str) -> bool:
+    parts = segment.split("@")
+    return any(local and "." in domain.strip(".") for local, domain in itertools.pairwise(parts))
+
+
+def _is_mixed(run: str) -> bool:
+    return not run.isdigit() and not run.isalpha()
 
 
 def _changes(token: str) -> int:
