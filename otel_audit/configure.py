@@ -20,6 +20,8 @@ from otel_audit.errors import IdentityError, InvalidSetting
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.identity import Identity, StreamKey
 from otel_audit.evidence.stream import Declaration
+from otel_audit.export.delivering import Delivering
+from otel_audit.export.exporter import Exporter
 from otel_audit.logger import Pipeline, install
 from otel_audit.pipeline import AuditPipeline, DisabledPipeline
 from otel_audit.settings import Settings
@@ -67,7 +69,9 @@ def configure(settings: Settings | None = None) -> None:
     policy = read_policy(settings)
     alarms = Alarms()
     ground = _prepare(settings, alarms)
-    pipeline = build(settings, policy, ground.storage, open_identity(settings), alarms, place=ground.place)
+    pipeline = build(
+        settings, policy, ground.storage, open_identity(settings), alarms, place=ground.place, delivers=True
+    )
     configure_http(HttpCaptureConfig(settings.trusted_proxies, settings.actor_header))
     configure_sql(SqlCaptureConfig(query_text=settings.query_text))
     _replace(pipeline)
@@ -120,8 +124,14 @@ def build(
     *,
     place: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    delivers: bool = False,
+    delays_s: tuple[float, float] = (1.0, 30.0),
 ) -> AuditPipeline:
-    """Put a pipeline together without installing it. *place* None: nothing is ever retired."""
+    """Put a pipeline together without installing it.
+
+    *place* None: nothing is ever retired. *delivers*: to the endpoint of the settings, if there is one; *delays_s* are
+    the first and the longest wait after a failure.
+    """
     declaration = Declaration(
         service=settings.service_name,
         resource={"host.name": socket.gethostname(), **settings.resource, "service.name": settings.service_name},
@@ -136,8 +146,27 @@ def build(
     config = WriterConfig(declaration, limits, settings.seal_records, settings.fsync)
     writer = Writer(config, storage, identity, clock, alarms)
     keep = settings.local_retention
-    retention = Retention(keep, place) if keep is not None and place is not None else None
-    return AuditPipeline(writer, Keeper(writer, retention), policy)
+    retention = (
+        Retention(keep, place, only_delivered=settings.is_delivered)
+        if keep is not None and place is not None
+        else None
+    )
+    keeper = Keeper(writer, retention)
+    return AuditPipeline(
+        writer, keeper, policy, _exporter(settings, writer, keeper, delays_s) if delivers else None
+    )
+
+
+def _exporter(settings: Settings, writer: Writer, keeper: Keeper, delays_s: tuple[float, float]) -> Exporter | None:
+    """Who delivers what *writer* writes; None where nobody in this process does."""
+    if settings.endpoint is None or settings.exporter == "none":
+        return None
+    directory = settings.directory if isinstance(writer.storage, DiskStorage) else None
+    delivering = Delivering(settings.endpoint, settings.attributes, *delays_s)
+    exporter = Exporter(delivering, directory, writer.storage, writer.alarms)
+    writer.on_open = exporter.add
+    keeper.on_synced = exporter.wake
+    return exporter
 
 
 def read_policy(settings: Settings) -> Policy:

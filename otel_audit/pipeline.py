@@ -6,6 +6,7 @@ The pipeline that `configure()` installs; every stage meets here, and nothing is
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from opentelemetry import trace
@@ -15,6 +16,7 @@ from otel_audit.capture.request import current_actor, current_request
 from otel_audit.errors import InvalidEvent, RecordingFailed
 from otel_audit.event import Actor, AuditEvent
 from otel_audit.evidence.members import Attribution, event_members
+from otel_audit.export.exporter import Exporter
 from otel_audit.receipt import NOT_RECORDED, SKIPPED, Receipt
 from otel_audit.spool.keeper import Keeper
 from otel_audit.spool.writer import Writer
@@ -44,8 +46,9 @@ class DisabledPipeline:
 class AuditPipeline:
     """Implements `logger.Pipeline` on a writer and its keeper."""
 
-    def __init__(self, writer: Writer, keeper: Keeper, policy: Policy) -> None:
+    def __init__(self, writer: Writer, keeper: Keeper, policy: Policy, exporter: Exporter | None = None) -> None:
         declaration = writer.config.declaration
+        self.exporter = exporter
         self.writer = writer
         self.keeper = keeper
         self.policy = policy
@@ -79,16 +82,19 @@ class AuditPipeline:
         return self.writer.admit() if self._is_closed_mode else None
 
     def shutdown(self, timeout_s: float) -> None:
-        """Close the stream, sync it, end the thread; safe to call twice.
+        """Close the stream, sync it, deliver it in what is left of the time, end the threads; safe to call twice.
 
         Called from within a record of this very thread (a signal handler), it is done right after that record.
         """
         self.writer.when_idle(lambda: self._shutdown(timeout_s))
 
     def _shutdown(self, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
         self.keeper.stop(timeout_s)
         self.writer.shut()
         self.keeper.finish()
+        if self.exporter is not None:
+            self.exporter.finish(deadline_s - time.monotonic())
 
     def _append(self, event: AuditEvent) -> Receipt:
         request = current_request.get()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -14,6 +17,17 @@ class Durability(Protocol):
 
     def wait_delivered(self, stream: str, seq: int, timeout_s: float) -> bool:
         """Block until a sink has acknowledged record *seq* of *stream*; False after *timeout_s* seconds."""
+        ...
+
+    def ask_delivered(self, stream: str, seq: int, answer: Callable[[bool], object]) -> bool:
+        """Have *answer* told once that is so (True), or the sink refuses it (False); returns False: nothing delivers.
+
+        It is called once at most, by some thread, or before this returns, and must not block.
+        """
+        ...
+
+    def forget_delivered(self, answer: Callable[[bool], object]) -> None:
+        """Nobody waits for that *answer* any more."""
         ...
 
 
@@ -63,6 +77,31 @@ class Receipt:
         """
         durability = self._durability
         return durability is not None and durability.wait_delivered(self.stream, self.seq, timeout_s)
+
+    async def delivered(self, timeout_s: float = 5.0) -> bool:
+        """Like `wait_delivered`, without blocking the event loop and without a thread."""
+        durability = self._durability
+        if durability is None:
+            return False
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
+
+        def settle(is_delivered: bool) -> None:
+            if not future.done():
+                future.set_result(is_delivered)
+
+        def answer(is_delivered: bool) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+                loop.call_soon_threadsafe(settle, is_delivered)
+
+        if not durability.ask_delivered(self.stream, self.seq, answer):
+            return False
+        try:
+            return await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            return False
+        finally:
+            durability.forget_delivered(answer)
 
     def become(self, other: Receipt) -> None:
         """Take over what is known of an event that could only be recorded after its `emit` had returned.

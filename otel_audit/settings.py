@@ -11,12 +11,23 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 from urllib.parse import unquote
 
+from otel_audit.endpoint import (
+    Endpoint,
+    Protocol,
+    credentials,
+    parse_address,
+    parse_headers,
+    resolve_protocol,
+    resolve_target,
+    standard_timeout,
+    without_credentials,
+)
 from otel_audit.errors import InvalidSetting
 
 T = TypeVar("T")
@@ -45,6 +56,17 @@ OTEL_AUDIT_ACTOR_HEADER = "OTEL_AUDIT_ACTOR_HEADER"
 OTEL_AUDIT_HASH_KEY = "OTEL_AUDIT_HASH_KEY"
 OTEL_AUDIT_HASH_KEY_FILE = "OTEL_AUDIT_HASH_KEY_FILE"
 OTEL_AUDIT_QUERY_TEXT = "OTEL_AUDIT_QUERY_TEXT"
+OTEL_AUDIT_EXPORTER = "OTEL_AUDIT_EXPORTER"
+OTEL_AUDIT_ATTRIBUTES = "OTEL_AUDIT_ATTRIBUTES"
+OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT = "OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT"
+OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL = "OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL"
+OTEL_AUDIT_EXPORTER_OTLP_HEADERS = "OTEL_AUDIT_EXPORTER_OTLP_HEADERS"
+OTEL_AUDIT_EXPORTER_OTLP_TIMEOUT = "OTEL_AUDIT_EXPORTER_OTLP_TIMEOUT"
+OTEL_AUDIT_EXPORTER_OTLP_COMPRESSION = "OTEL_AUDIT_EXPORTER_OTLP_COMPRESSION"
+OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE = "OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE"
+OTEL_AUDIT_EXPORTER_OTLP_CLIENT_CERTIFICATE = "OTEL_AUDIT_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+OTEL_AUDIT_EXPORTER_OTLP_CLIENT_KEY = "OTEL_AUDIT_EXPORTER_OTLP_CLIENT_KEY"
+OTEL_AUDIT_EXPORTER_OTLP_INSECURE = "OTEL_AUDIT_EXPORTER_OTLP_INSECURE"
 
 _RESOURCE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -98,6 +120,8 @@ class Variable:
     meaning: str
     parse: Callable[[str], object]
     secret: bool = False
+    fallbacks: tuple[str, ...] = ()
+    """Standard variables that count where it is unset, the first that is set of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +156,20 @@ class Settings:
     spool_max_bytes: int = 10 << 30
     spool_reserve: Reserve = field(default_factory=lambda: Reserve(percent=5.0))
     local_retention: timedelta | None = None
-    """None: for ever."""
+    """Counted from the end of a stream, where there is an exporter from its delivery; None: for ever."""
+    exporter: Literal["thread", "none"] = "thread"
+    attributes: Literal["all", "core"] = "all"
+    otlp_address: str | None = None
+    otlp_protocol: Protocol = "http/protobuf"
+    otlp_headers: tuple[tuple[str, str], ...] = ()
+    otlp_timeout: timedelta = timedelta(seconds=10)
+    otlp_compression: Literal["none", "gzip"] = "none"
+    otlp_certificate: Path | None = None
+    otlp_client_certificate: Path | None = None
+    otlp_client_key: Path | None = None
+    otlp_insecure: bool = False
+    endpoint: Endpoint | None = None
+    """What the `otlp_*` members mean together; None: records stay on this machine."""
     policy_path: Path | None = None
     excluded_paths: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
@@ -156,10 +193,10 @@ class Settings:
         values: dict[str, object] = {}
         origins: dict[str, Origin] = {}
         for variable in VARIABLES:
-            text = environ.get(variable.name, "").strip()
+            name, text = first_set(environ, variable)
             if text:
-                values[variable.field] = _parsed(variable, text)
-                origins[variable.name] = Origin("(set)" if variable.secret else text, variable.name)
+                values[variable.field] = _parsed(variable, name, text)
+                origins[variable.name] = Origin("(set)" if variable.secret else without_credentials(text), name)
             else:
                 origins[variable.name] = Origin(variable.default, "default")
         if OTEL_AUDIT_DIR not in environ or not environ[OTEL_AUDIT_DIR].strip():
@@ -178,7 +215,43 @@ class Settings:
                 origins[standard] = Origin(environ[standard], standard)
         origins.setdefault("OTEL_SERVICE_NAME", Origin(resource["service.name"], "default"))
         values["origins"] = origins
-        return Settings(**values)  # type: ignore[arg-type]  # VARIABLES pairs each field with its parser
+        settings = Settings(**values)  # type: ignore[arg-type]  # VARIABLES pairs each field with its parser
+        settings = replace(settings, endpoint=_endpoint(settings))
+        if settings.is_delivered and origins[OTEL_AUDIT_LOCAL_RETENTION].source == "default":
+            origins[OTEL_AUDIT_LOCAL_RETENTION] = Origin("24h", "default")
+            settings = replace(settings, local_retention=timedelta(hours=24))
+        return settings
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether somebody delivers the spool: this process, or `otel-audit ship` in its place."""
+        return self.endpoint is not None or self.exporter == "none"
+
+
+def _endpoint(settings: Settings) -> Endpoint | None:
+    address, origins = settings.otlp_address, settings.origins
+    if address is None:
+        return None
+    protocol = resolve_protocol(address, settings.otlp_protocol, origins[OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL].source)
+    source = origins[OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT].source
+    target, is_secure = resolve_target(address, protocol, source, insecure=settings.otlp_insecure)
+    if (settings.otlp_client_certificate is None) != (settings.otlp_client_key is None):
+        raise InvalidSetting(
+            "OTEL_AUDIT_EXPORTER_OTLP_CLIENT_CERTIFICATE and _CLIENT_KEY: expected both of them, or neither"
+        )
+    return Endpoint(
+        protocol,
+        target,
+        is_secure,
+        headers={**credentials(address), **dict(settings.otlp_headers)},
+        timeout_s=standard_timeout(
+            origins[OTEL_AUDIT_EXPORTER_OTLP_TIMEOUT].source, settings.otlp_timeout
+        ).total_seconds(),
+        compression=settings.otlp_compression,
+        certificate=settings.otlp_certificate,
+        client_certificate=settings.otlp_client_certificate,
+        client_key=settings.otlp_client_key,
+    )
 
 
 def default_directory(environ: Mapping[str, str]) -> tuple[Path, str]:
@@ -197,12 +270,21 @@ def default_directory(environ: Mapping[str, str]) -> tuple[Path, str]:
     return Path(home) / ".local" / "state" / "otel-audit", "HOME"
 
 
-def _parsed(variable: Variable, text: str) -> object:
+def first_set(environ: Mapping[str, str], variable: Variable) -> tuple[str, str]:
+    """The name and the value of the first of a variable and its fallbacks that is set; no value where none is."""
+    for name in (variable.name, *variable.fallbacks):
+        text = environ.get(name, "").strip()
+        if text:
+            return name, text
+    return variable.name, ""
+
+
+def _parsed(variable: Variable, name: str, text: str) -> object:
     try:
         return variable.parse(text)
     except (ValueError, OSError) as error:
-        shown = "(hidden)" if variable.secret else repr(text)
-        raise InvalidSetting(f"{variable.name}={shown}: {error}") from error
+        shown = "(hidden)" if variable.secret else repr(without_credentials(text))
+        raise InvalidSetting(f"{name}={shown}: {error}") from error
 
 
 def _resource(environ: Mapping[str, str]) -> dict[str, str]:
@@ -228,6 +310,11 @@ def _resource(environ: Mapping[str, str]) -> dict[str, str]:
             "because it stands in the certificate of every stream"
         )
     return resource
+
+
+def _timeout(text: str) -> timedelta:
+    """A duration, or as the specification has it, milliseconds."""
+    return parse_duration(f"{text}ms" if text.isdecimal() else text)
 
 
 def _boolean(text: str) -> bool:
@@ -325,6 +412,11 @@ def _key_file(text: str) -> bytes:
     return _key(Path(text).read_text(encoding="utf-8").strip())
 
 
+def _otlp(option: str) -> tuple[str, ...]:
+    """Standard variables that an `OTEL_AUDIT_EXPORTER_OTLP_` one falls back to: the signal's, then all signals'."""
+    return (f"OTEL_EXPORTER_OTLP_LOGS_{option}", f"OTEL_EXPORTER_OTLP_{option}")
+
+
 _SEALING = _within(parse_duration, timedelta(milliseconds=100), timedelta(seconds=300), "100ms to 300s")
 
 VARIABLES: tuple[Variable, ...] = (
@@ -411,7 +503,7 @@ VARIABLES: tuple[Variable, ...] = (
         OTEL_AUDIT_LOCAL_RETENTION,
         "local_retention",
         "forever",
-        "ended streams are removed this long after their end",
+        "ended streams are removed after this long; where they are delivered, counted from then (default: 24h)",
         _retention,
     ),
     Variable(OTEL_AUDIT_POLICY, "policy_path", "built in", "path of the policy file", Path),
@@ -457,5 +549,92 @@ VARIABLES: tuple[Variable, ...] = (
         "sanitized",
         "how much of a statement is recorded: `none`, `summary`, `sanitized`",
         _one_of("none", "summary", "sanitized"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER,
+        "exporter",
+        "thread",
+        "who delivers: a `thread` of the process, or `none` of it, because `otel-audit ship` does",
+        _one_of("thread", "none"),
+    ),
+    Variable(
+        OTEL_AUDIT_ATTRIBUTES,
+        "attributes",
+        "all",
+        "what stands beside the body: `all`, or `core`, the `audit.*` index without `context`",
+        _one_of("all", "core"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT,
+        "otlp_address",
+        "none",
+        "where records are delivered to; without a path, /v1/logs is appended (HTTP)",
+        parse_address,
+        fallbacks=_otlp("ENDPOINT"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL,
+        "otlp_protocol",
+        "http/protobuf",
+        "`http/protobuf` or `grpc`",
+        _one_of("http/protobuf", "grpc"),
+        fallbacks=_otlp("PROTOCOL"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER_OTLP_HEADERS,
+        "otlp_headers",
+        "none",
+        "name=value,name=value, percent-encoded: where a token goes",
+        parse_headers,
+        secret=True,
+        fallbacks=_otlp("HEADERS"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER_OTLP_TIMEOUT,
+        "otlp_timeout",
+        "10s",
+        "how long one request may take; a bare number is milliseconds",
+        _timeout,
+        fallbacks=_otlp("TIMEOUT"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER_OTLP_COMPRESSION,
+        "otlp_compression",
+        "none",
+        "`none` or `gzip`",
+        _one_of("none", "gzip"),
+        fallbacks=_otlp("COMPRESSION"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE,
+        "otlp_certificate",
+        "none",
+        "PEM of the authorities to trust; unset: the system's",
+        Path,
+        fallbacks=_otlp("CERTIFICATE"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER_OTLP_CLIENT_CERTIFICATE,
+        "otlp_client_certificate",
+        "none",
+        "PEM of the certificate to show (mTLS)",
+        Path,
+        fallbacks=_otlp("CLIENT_CERTIFICATE"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER_OTLP_CLIENT_KEY,
+        "otlp_client_key",
+        "none",
+        "PEM of its key",
+        Path,
+        fallbacks=_otlp("CLIENT_KEY"),
+    ),
+    Variable(
+        OTEL_AUDIT_EXPORTER_OTLP_INSECURE,
+        "otlp_insecure",
+        "false",
+        "an address without a scheme means no TLS (gRPC)",
+        _boolean,
+        fallbacks=_otlp("INSECURE"),
     ),
 )

@@ -37,6 +37,8 @@ class Keeper:
         self._pid = 0
         self._is_stopping = False
         self._crashed_at_s = self._retired_at_s = float("-inf")
+        self.on_synced: Callable[[], None] = lambda: None
+        """Told when what is sealed is on disk: whoever delivers."""
         writer.on_work = self.wake
 
     def wake(self) -> None:
@@ -90,6 +92,7 @@ class Keeper:
         writer.seal_if_due()
         self._try(self._sync)
         self._try(self.finish_ended)
+        self.on_synced()
         if now_s - self._crashed_at_s >= CRASHED_EVERY_S:
             self._crashed_at_s = now_s
             self._try(self.recover)

@@ -7,9 +7,12 @@
     <directory>/<service>/<stream>/owner.lock       held by the process that writes the stream
     <directory>/<service>/<stream>/ended            once nothing will follow: where it ended (an index, no evidence)
     <directory>/<service>/<stream>/named            once another stream names that end (likewise)
+    <directory>/<service>/<stream>/delivered        how far it was delivered (an index, no evidence)
+    <directory>/<service>/<stream>/export.lock      held by the process that delivers the stream
     <directory>/<service>/<stream>/*.torn           what a power cut left behind a hole, set aside
     <directory>/<service>/retiring-<stream>/        being removed by retention
     <directory>/<service>/.new-<stream>/            being made, not yet locked
+    <directory>/quarantine/<stream>-<seq>.record    a record that the sink refuses, alone
 
 Directories are 0700, files 0600: records say who did what.
 """
@@ -28,6 +31,9 @@ SEGMENT_SUFFIX = ".jsonl"
 LOCK = "owner.lock"
 ENDED = "ended"
 NAMED = "named"
+DELIVERED = "delivered"
+EXPORT_LOCK = "export.lock"
+QUARANTINE = "quarantine"
 RETIRING = "retiring-"
 UNLOCKED = ".new-"
 _STREAM = re.compile(r"[0-9a-f]{32}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import queue
 import random
 import secrets
 import threading
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from otel_audit.evidence.identity import MARGIN, Identity, StreamKey
 from otel_audit.evidence.members import timestamp
 from otel_audit.evidence.stream import MAX_PREDECESSORS, CloseReason, Declaration, Draft, Stream
+from otel_audit.spool.delivery import Answer, Delivery
 from otel_audit.spool.ends import Head
 from otel_audit.spool.mentions import Mentions
 from otel_audit.spool.segment import NoSpace
@@ -68,6 +70,11 @@ class LiveStream:
         """Monotonic time of the first record since the last signed one."""
         self.signed_nano = clock.monotonic_nano()
         """Monotonic time of the last signed record."""
+        self.delivery: Delivery | None = None
+        """How far it was delivered; None where nothing in this process delivers."""
+        self.asked_seq = 0
+        """Somebody waits until this record is delivered, so it is sealed without delay."""
+        self.on_ask: Callable[[], None] = lambda: None
         self._offset_nano = clock.unix_nano() - clock.monotonic_nano()
         self._clock = clock
         self._sync_lock = threading.Lock()
@@ -177,9 +184,33 @@ class LiveStream:
         except OSError:
             return False
 
-    def wait_delivered(self, stream: str, seq: int, timeout_s: float) -> bool:  # noqa: ARG002 - the protocol's
-        """Nothing delivers from here: False at once."""
-        return False
+    def wait_delivered(self, stream: str, seq: int, timeout_s: float) -> bool:
+        """See `receipt.Durability`."""
+        answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        if not self.ask_delivered(stream, seq, answers.put):
+            return False
+        try:
+            return answers.get(timeout=max(0.0, timeout_s))
+        except queue.Empty:
+            return False
+        finally:
+            self.forget_delivered(answers.put)
+
+    def ask_delivered(self, stream: str, seq: int, answer: Answer) -> bool:
+        """See `receipt.Durability`."""
+        assert stream == self.stream.id
+        if self.delivery is None:
+            return False
+        if self.stream.signed_seq < seq and self.asked_seq < seq:
+            self.asked_seq = seq
+            self.on_ask()
+        self.delivery.ask(seq, answer)
+        return True
+
+    def forget_delivered(self, answer: Answer) -> None:
+        """See `receipt.Durability`."""
+        if self.delivery is not None:
+            self.delivery.forget(answer)
 
     def finish(self) -> None:
         """After the close: sync the rest and end writing. Ownership stays until `slot.release`.

@@ -1,4 +1,4 @@
-"""Who may write to a stream's directory: a POSIX record lock on a file of its own.
+"""Who may write to a stream's directory, and who delivers it: POSIX record locks, each on a file of its own.
 
 Spool stage. The kernel drops the lock when its process ends, however it ends, and a forked child does not
 inherit it; so a lock that can be taken is proof that the writer is gone, and a pid is never asked.
@@ -17,7 +17,7 @@ from pathlib import Path
 from otel_audit.spool.layout import LOCK
 
 _held: dict[str, int] = {}
-"""Directories of the streams that this process holds, and the descriptors of their locks."""
+"""Paths of the locks that this process holds, and their descriptors."""
 
 _threads = threading.Lock()
 
@@ -25,10 +25,10 @@ _threads = threading.Lock()
 class Ownership:
     """The right to write to one stream's directory, until released or until the process ends."""
 
-    __slots__ = ("_directory", "descriptor")
+    __slots__ = ("_path", "descriptor")
 
-    def __init__(self, directory: str, descriptor: int) -> None:
-        self._directory = directory
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
         self.descriptor = descriptor
 
     def move(self, directory: Path) -> None:
@@ -37,10 +37,10 @@ class Ownership:
         Raises:
             OSError: it cannot be renamed.
         """
-        Path(self._directory).rename(directory)
-        del _held[self._directory]
-        self._directory = str(directory)
-        _held[self._directory] = self.descriptor
+        self._path.parent.rename(directory)
+        del _held[str(self._path)]
+        self._path = directory / self._path.name
+        _held[str(self._path)] = self.descriptor
 
     def renew(self) -> None:
         """Take a lock file that was made anew under the same path; the one that was unlinked is let go.
@@ -48,34 +48,34 @@ class Ownership:
         Raises:
             OSError: it cannot be made or locked.
         """
-        descriptor = _open_lock(Path(self._directory))
+        descriptor = _open_lock(self._path)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
             raise
         os.close(self.descriptor)
-        _held[self._directory] = self.descriptor = descriptor
+        _held[str(self._path)] = self.descriptor = descriptor
 
     def release(self) -> None:
         """Give it back; safe to call twice, and after a fork, where there is nothing to give."""
         with _threads:
-            if _held.get(self._directory) == self.descriptor:
-                del _held[self._directory]
+            if _held.get(str(self._path)) == self.descriptor:
+                del _held[str(self._path)]
                 os.close(self.descriptor)
 
 
-def acquire(stream_directory: Path) -> Ownership | None:
-    """Take the stream's lock; None where another process holds it, or this one does.
+def acquire(stream_directory: Path, lock: str = LOCK) -> Ownership | None:
+    """Take the stream's lock, by default the writer's; None where another process holds it, or this one does.
 
     Raises:
         OSError: the lock file cannot be made or opened.
     """
-    name = str(stream_directory)
+    path = stream_directory / lock
     with _threads:  # the kernel's lock keeps processes apart, not threads
-        if name in _held:
+        if str(path) in _held:
             return None
-        descriptor = _open_lock(stream_directory)
+        descriptor = _open_lock(path)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # POSIX allows EAGAIN and EACCES
@@ -84,17 +84,17 @@ def acquire(stream_directory: Path) -> Ownership | None:
         except OSError:
             os.close(descriptor)
             raise
-        _held[name] = descriptor
-        return Ownership(name, descriptor)
+        _held[str(path)] = descriptor
+        return Ownership(path, descriptor)
 
 
-def _open_lock(stream_directory: Path) -> int:
-    return os.open(stream_directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def is_held_here(stream_directory: Path) -> bool:
     """True for a stream that this process writes, or is just recovering."""
-    return str(stream_directory) in _held
+    return str(stream_directory / LOCK) in _held
 
 
 def _forget_parents() -> None:

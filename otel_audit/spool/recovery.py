@@ -102,11 +102,16 @@ def _say(directory: Path, tail: Tail, writer: Writer) -> None:
 
 
 def _was_said(directory: Path) -> bool:
+    by = recovered_by(directory)
+    return by is not None and directory.name in read_mentions(directory.parent / by).recovered
+
+
+def recovered_by(directory: Path) -> str | None:
+    """The stream that says, or was about to say, where this one ended; None where none is known."""
     try:
-        by = str(orjson.loads((directory / _CLAIM).read_bytes())["by"])
-    except (FileNotFoundError, orjson.JSONDecodeError, KeyError):
-        return False
-    return directory.name in read_mentions(directory.parent / Path(by).name).recovered
+        return Path(str(orjson.loads((directory / _CLAIM).read_bytes())["by"])).name
+    except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError):
+        return None
 
 
 def _set_aside(tail: Tail) -> None:

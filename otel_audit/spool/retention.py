@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from otel_audit.evidence.members import timestamp
+from otel_audit.spool.delivered import delivered_at
 from otel_audit.spool.ends import End, read_end
 from otel_audit.spool.layout import ENDED, RETIRING, stream_directories, sync_directory
 from otel_audit.spool.mentions import read_mentions
@@ -31,8 +32,8 @@ class Retention:
     keep: timedelta
     place: str
     """The spool directory's own name, as `audit.retired.place` gives it."""
-    is_delivered: Callable[[str], bool] = lambda _: False
-    """Whether an OTLP endpoint has acknowledged all of a stream."""
+    only_delivered: bool = False
+    """Somebody delivers: nothing is removed before that, and its time is counted from then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ class _Ended:
     directory: Path
     stream: str
     end: End
+    delivered: str | None
+    """When the last of it was acknowledged by an OTLP endpoint, if it was."""
+
+    def since(self, *, only_delivered: bool) -> str | None:
+        """From when on its time counts; None while it does not."""
+        if not only_delivered:
+            return self.end.observed
+        return None if self.delivered is None else max(self.delivered, self.end.observed)
 
 
 def retire(service: Path, writer: Writer, retention: Retention) -> int:
@@ -50,7 +59,11 @@ def retire(service: Path, writer: Writer, retention: Retention) -> int:
     """
     cutoff = timestamp(writer.clock.unix_nano() - int(retention.keep.total_seconds() * 1e9))
     ended = sorted(_ended(service), key=lambda found: found.end.observed)
-    old = [found for found in ended if found.end.observed < cutoff]
+    old: list[_Ended] = []
+    for found in ended:
+        since = found.since(only_delivered=retention.only_delivered)
+        if since is not None and since < cutoff:
+            old.append(found)
     for found in _removable(service, ended, old):
         # another process was quicker; a rename disturbs nobody who reads it just now
         with contextlib.suppress(FileNotFoundError):
@@ -66,7 +79,7 @@ def _ended(service: Path) -> list[_Ended]:
             # not one record, so no time of its own: the directory's
             end = replace(end, observed=timestamp((directory / ENDED).stat().st_mtime_ns))
         if end is not None:
-            found.append(_Ended(directory, directory.name, end))
+            found.append(_Ended(directory, directory.name, end, delivered_at(directory, directory.name, end)))
     return found
 
 
@@ -93,10 +106,9 @@ def _say_and_remove(service: Path, writer: Writer, retention: Retention) -> int:
         owned: list[Ownership] = []
         try:
             for directory in sorted(service.glob(f"{RETIRING}*"))[:_STREAMS_A_RECORD]:
-                found = _Ended(
-                    directory, directory.name.removeprefix(RETIRING), read_end(directory) or End("empty")
-                )
-                if retention.is_delivered(found.stream) == delivered:
+                stream, end = directory.name.removeprefix(RETIRING), read_end(directory) or End("empty")
+                found = _Ended(directory, stream, end, delivered_at(directory, stream, end))
+                if (found.delivered is not None) == delivered:
                     ownership = acquire(directory)
                     if ownership is not None:
                         owned.append(ownership)

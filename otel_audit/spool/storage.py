@@ -150,7 +150,8 @@ class MemorySlot:
     @property
     def room_bytes(self) -> int:
         """See `Slot.room_bytes`."""
-        return self._storage.limit_bytes - self._storage.used_bytes
+        storage = self._storage
+        return storage.limit_bytes - storage.used_bytes + storage.released_bytes
 
     def append(self, line: bytes, *, is_lifecycle: bool = False) -> None:
         """See `Slot.append`.
@@ -188,6 +189,9 @@ class MemoryStorage:
     def __init__(self, limit_bytes: int = 64 << 20) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
+        """Of everything that was ever appended; the writer's alone."""
+        self.released_bytes = 0
+        """Of what was delivered and let go of; the exporter's alone, so that neither needs the other's lock."""
         self.slots: dict[str, MemorySlot] = {}
 
     def slot(self, stream: str) -> MemorySlot:
@@ -201,6 +205,12 @@ class MemoryStorage:
 
     def directory_of(self, stream: str) -> None:
         """Nowhere."""
+
+    def release(self, slot: MemorySlot, count: int) -> None:
+        """Let go of the first *count* lines of a slot: they were delivered."""
+        released = sum(map(len, slot.lines[:count]))
+        del slot.lines[:count]
+        self.released_bytes += released
 
     def bodies(self) -> list[bytes]:
         """Every record so far, stream after stream."""

@@ -60,6 +60,8 @@ class Writer:
         self.alarms = alarms
         self.on_work: Callable[[], None] = lambda: None
         """Told when the keeper has something to do: a stream opened, a seal fell due, a stream ended."""
+        self.on_open: Callable[[LiveStream], None] = lambda _: None
+        """Told of each stream that opens, under the lock: whoever delivers."""
         self._identity = identity
         self._waking = (1, config.seal_records)
         self._begin()
@@ -217,6 +219,8 @@ class Writer:
 
     def _begin_with(self, live: LiveStream) -> None:
         self.live = live
+        live.on_ask = self.on_work
+        self.on_open(live)
         live.stream.skipped, self._unsaid_skips = self._unsaid_skips, 0
         live.stream.dropped, self._unsaid_drops = self._unsaid_drops, 0
         if self._admitted and live.slot.room_bytes < self._admitted * ADMISSION_BYTES:
@@ -335,7 +339,7 @@ class Writer:
         due = live.signed_nano + declaration.heartbeat_interval_ms * 900_000
         first = live.first_unsealed_nano
         if first is not None:
-            if live.stream.unsealed >= self.config.seal_records:
+            if live.stream.unsealed >= self.config.seal_records or live.asked_seq > live.stream.signed_seq:
                 return first
             due = min(due, first + declaration.seal_interval_ms * 900_000)
         return due
@@ -406,6 +410,11 @@ class Writer:
         """Close the present stream; later events are refused."""
         with self.lock:
             self._is_shut = True
+            self.end()
+
+    def end(self) -> None:
+        """Close the present stream; the next event opens another."""
+        with self.lock:
             if self.live is not None:
                 self._end(self.live, "shutdown", None)
 

@@ -11,36 +11,23 @@ from typing import Any, cast
 
 import orjson
 
-CANONICALIZATION = "otel-audit/1"
-_MEMBERS: Mapping[str, tuple[str, ...]] = {
-    "audit.schema.version": ("schema",),
-    "event.name": ("event",),
-    "audit.actor.id": ("actor", "id"),
-    "audit.actor.type": ("actor", "type"),
-    "audit.actor.auth": ("actor", "auth"),
-    "audit.actor.name": ("actor", "name"),
-    "audit.actor.on_behalf_of.id": ("actor", "on_behalf_of", "id"),
-    "audit.action": ("action",),
-    "audit.outcome": ("outcome",),
-    "audit.target.id": ("target", "id"),
-    "audit.target.type": ("target", "type"),
-    "audit.source.id": ("source", "id"),
-    "audit.source.type": ("source", "type"),
-    "audit.sequence.stream_id": ("stream",),
-    "audit.sequence.number": ("seq",),
-    "audit.sequence.previous_hash": ("prev",),
-    "audit.integrity.value": ("sig",),
-}
-_NOT_PROJECTED = frozenset(("audit.certificate", "audit.policy.text"))
+from otel_audit.evidence.projection import (
+    CANONICALIZATION,
+    INTEGRITY_CANONICALIZATION,
+    MEMBERS,
+    NOT_PROJECTED,
+    RECORD_ID,
+    SEQUENCE_END,
+)
 
 
 def expected_attributes(m: Mapping[str, Any]) -> dict[str, object]:
     """Return the attributes that the record with members *m* is projected to."""
     expected: dict[str, object] = {
-        "audit.record.id": f"{m['stream']}-{m['seq']}",
-        "audit.integrity.canonicalization": CANONICALIZATION,
+        RECORD_ID: f"{m['stream']}-{m['seq']}",
+        INTEGRITY_CANONICALIZATION: CANONICALIZATION,
     }
-    for name, path in _MEMBERS.items():
+    for name, path in MEMBERS.items():
         value: Any = m
         for member in path:
             value = value.get(member)
@@ -49,9 +36,9 @@ def expected_attributes(m: Mapping[str, Any]) -> dict[str, object]:
         if value is not None:
             expected[name] = value
     if m["event"] == "audit.stream.close":
-        expected["audit.sequence.end"] = True
+        expected[SEQUENCE_END] = True
     for name, value in m.get("context", {}).items():
-        if name not in _NOT_PROJECTED:
+        if name not in NOT_PROJECTED:
             expected.setdefault(name, value)
     return expected
 

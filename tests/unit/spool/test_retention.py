@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from otel_audit.event import Actor, AuditEvent
+from otel_audit.evidence.members import timestamp
+from otel_audit.export.quarantine import Quarantine
 from otel_audit.pipeline import AuditPipeline
+from otel_audit.spool.delivered import Cursor, write_cursor
 from otel_audit.spool.layout import place_name
 from otel_audit.spool.retention import Retention, retire
 from otel_audit.testing import FixedClock
@@ -25,8 +28,8 @@ def run_and_end(process: Process) -> str:
     return stream
 
 
-def retire_in(pipeline: AuditPipeline, spool: Path, days: int, *, delivered: bool = False) -> int:
-    retention = Retention(timedelta(days=days), place_name(spool), lambda _: delivered)
+def retire_in(pipeline: AuditPipeline, spool: Path, days: int, *, only_delivered: bool = False) -> int:
+    retention = Retention(timedelta(days=days), place_name(spool), only_delivered=only_delivered)
     return retire(spool / "shop", pipeline.writer, retention)
 
 
@@ -112,15 +115,57 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next(
     assert records(spool, present)[-1]["context"]["audit.retired.streams"] == [old]
 
 
+def deliver(spool: Path, stream: str, clock: FixedClock, *, upto: int | None = None) -> None:
+    """Note that a sink has acknowledged the stream, as the exporter does."""
+    seq = len(records(spool, stream)) if upto is None else upto
+    at = timestamp(clock.time_unix_nano)
+    write_cursor(spool / "shop" / stream, Cursor("000000000001.jsonl", 1, seq, at))
+
+
 @pytest.mark.parametrize("delivered", [True, False])
 def test_the_log_says_whether_what_was_removed_had_been_delivered(
     delivered: bool, process: Process, spool: Path, clock: FixedClock
 ) -> None:
-    run_and_end(process)
+    ended = run_and_end(process)
+    deliver(spool, ended, clock, upto=None if delivered else 1)
     clock.advance(timedelta(days=2).total_seconds())
     pipeline = process()
     present = pipeline.record(EVENT).stream
 
-    retire_in(pipeline, spool, 1, delivered=delivered)
+    retire_in(pipeline, spool, 1)
 
     assert records(spool, present)[-1]["context"]["audit.retired.delivered"] is delivered
+
+
+def test_where_somebody_delivers_nothing_goes_before_it_was_delivered(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    ended = run_and_end(process)
+    deliver(spool, ended, clock, upto=len(records(spool, ended)) - 1)
+    clock.advance(timedelta(days=400).total_seconds())
+    pipeline = process()
+    pipeline.record(EVENT)
+
+    assert retire_in(pipeline, spool, 1, only_delivered=True) == 0
+
+    deliver(spool, ended, clock)
+    clock.advance(timedelta(hours=23).total_seconds())
+    assert retire_in(pipeline, spool, 1, only_delivered=True) == 0, "its day begins with its delivery"
+    clock.advance(timedelta(hours=2).total_seconds())
+    assert retire_in(pipeline, spool, 1, only_delivered=True) == 1
+    assert ended not in streams(spool)
+
+
+def test_a_stream_with_a_record_in_quarantine_stays(process: Process, spool: Path, clock: FixedClock) -> None:
+    ended = run_and_end(process)
+    deliver(spool, ended, clock)
+    quarantine = Quarantine(spool)
+    quarantine.put(ended, 3, b"{}")
+    clock.advance(timedelta(days=400).total_seconds())
+    pipeline = process()
+    pipeline.record(EVENT)
+
+    assert retire_in(pipeline, spool, 1, only_delivered=True) == 0
+
+    quarantine.let_out(ended, 3)
+    assert retire_in(pipeline, spool, 1, only_delivered=True) == 1

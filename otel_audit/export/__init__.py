@@ -1,0 +1,1 @@
+"""Out over OTLP: sealed records leave the spool, in order, until a sink has acknowledged each of them."""

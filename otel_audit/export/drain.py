@@ -1,0 +1,184 @@
+"""Which stream is delivered next, and when it is tried again.
+
+Export stage. This process's own streams go first, then one batch of the backlog, in turn: a backlog never starves
+new records, nor they it. A stream that fails waits by itself while others go on; when several fail one after the
+other it is the sink, and all wait together.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from otel_audit.export.courier import Courier
+from otel_audit.export.outbox import Outbox
+from otel_audit.export.outcome import Retry, Transport
+from otel_audit.export.quarantine import Quarantine
+from otel_audit.spool.alarm import Alarms
+
+FIRST_DELAY_S = 1.0
+LONGEST_DELAY_S = 30.0
+"""After an outage of any length the first record arrives within this time."""
+
+_UNREADABLE_DELAY_S = 30.0
+
+
+class Backlog(Protocol):
+    """Finds what others, or earlier processes, have left to deliver."""
+
+    def find(self) -> Iterable[Outbox]:
+        """Outboxes that have not been handed out yet, or were given back since.
+
+        Raises:
+            OSError: the spool cannot be listed.
+        """
+        ...
+
+    def give_back(self, outbox: Outbox) -> None:
+        """Nothing is left in it for now; *outbox.is_done*: for ever."""
+        ...
+
+
+class Drain:
+    """Delivers, one batch a step; used by one thread."""
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        quarantine: Quarantine,
+        backlog: Backlog,
+        alarms: Alarms,
+        *,
+        first_delay_s: float = FIRST_DELAY_S,
+        longest_delay_s: float = LONGEST_DELAY_S,
+    ) -> None:
+        """*name* is what people know the sink by: its address."""
+        self.courier = Courier(transport, quarantine)
+        self.own: list[Outbox] = []
+        """Of this process's streams, oldest first."""
+        self.backlog: deque[Outbox] = deque()
+        self._name = name
+        self._transport = transport
+        self._source = backlog
+        self._alarms = alarms
+        self._delays_s = (first_delay_s, longest_delay_s)
+        self._gate_s = 0.0
+        self._outage = 0
+        self._failed: list[Outbox] = []
+        """Streams that failed since the sink last took something."""
+        self._is_own_turn = True
+
+    def look(self) -> None:
+        """Look for more to deliver.
+
+        Raises:
+            OSError: the spool cannot be listed.
+        """
+        self.backlog.extend(self._source.find())
+
+    def step(self, now_s: float, *, own_only: bool = False) -> float:
+        """Deliver one batch, if one is due; returns after how many seconds there is more to do (0: perhaps now)."""
+        if now_s < self._gate_s:
+            return self._gate_s - now_s
+        for outbox in list(self.own) if own_only else self._in_turn():
+            if outbox.not_before_s > now_s:
+                continue
+            if self._deliver_one(outbox, now_s):
+                self._is_own_turn = outbox not in self.own
+                return 0.0
+        waiting = [outbox.not_before_s for outbox in (*self.own, *self.backlog) if outbox.failures]
+        return max(0.0, min(waiting, default=float("inf")) - now_s)
+
+    def hurry(self) -> None:
+        """Try this process's own streams at once: it is about to end."""
+        self._gate_s = 0.0
+        for outbox in self.own:
+            outbox.not_before_s = 0.0
+            outbox.failures = 0
+
+    @property
+    def failures(self) -> int:
+        """How often the stream that fares worst has failed in a row."""
+        return max((outbox.failures for outbox in (*self.own, *self.backlog)), default=0)
+
+    def release(self) -> None:
+        """Let others deliver what remains."""
+        for outbox in (*self.own, *self.backlog):
+            outbox.lines.release()
+        self.own.clear()
+        self.backlog.clear()
+
+    def _in_turn(self) -> list[Outbox]:
+        backlog = list(self.backlog)
+        return [*self.own, *backlog] if self._is_own_turn else [*backlog, *self.own]
+
+    def _deliver_one(self, outbox: Outbox, now_s: float) -> bool:
+        """Try one stream; False when it had nothing to send."""
+        try:
+            batch = outbox.take(self.courier.limit_bytes)
+            if batch is None:
+                self._retire(outbox)
+                return False
+            retry = self.courier.deliver(outbox, batch)
+        except OSError as error:
+            self._unreadable(outbox, error, now_s)
+            return True
+        if retry is None:
+            self._delivered(outbox)
+        else:
+            self._put_off(outbox, retry, now_s)
+        if outbox in self.backlog:  # whose turn it was comes last now
+            self.backlog.remove(outbox)
+            self.backlog.append(outbox)
+        return True
+
+    def _retire(self, outbox: Outbox) -> None:
+        """Nothing is left in it, for now or for ever."""
+        self._alarms.over(f"export {outbox.stream}", f"stream {outbox.stream} can be delivered again")
+        if outbox in self.backlog:
+            self.backlog.remove(outbox)
+            outbox.lines.release()
+            self._source.give_back(outbox)
+        elif outbox.is_done:
+            self.own.remove(outbox)
+            outbox.lines.release()
+            self._source.give_back(outbox)
+
+    def _delivered(self, outbox: Outbox) -> None:
+        healed = self._failed if len(self._failed) > 1 else [outbox]
+        for other in (*healed, outbox):
+            other.failures = 0
+            other.not_before_s = 0.0
+        self._failed = []
+        self._outage = 0
+        if not self.failures:
+            self._alarms.over("export", f"{self._name} takes records again")
+
+    def _put_off(self, outbox: Outbox, retry: Retry, now_s: float) -> None:
+        self._transport.renew()
+        self._alarms.note("export", f"{self._name} {retry.why}; records wait in the spool meanwhile")
+        outbox.failures += 1
+        outbox.not_before_s = now_s + self._delay_s(outbox.failures, retry)
+        if outbox not in self._failed:
+            self._failed.append(outbox)
+        if retry.after_s is not None or len(self._failed) > 1:
+            self._outage += 1
+            self._gate_s = now_s + self._delay_s(self._outage, retry)
+
+    def _delay_s(self, failures: int, retry: Retry) -> float:
+        """Full jitter (Brooker, "Exponential backoff and jitter"), and never earlier than the sink asked for."""
+        first_s, longest_s = self._delays_s
+        most_s = min(longest_s, first_s * 2 ** min(failures - 1, 30))
+        return max(retry.after_s or 0.0, random.uniform(0.0, most_s))  # noqa: S311 - no secret
+
+    def _unreadable(self, outbox: Outbox, error: OSError, now_s: float) -> None:
+        outbox.not_before_s = now_s + _UNREADABLE_DELAY_S
+        outbox.failures += 1
+        self._alarms.note(
+            f"export {outbox.stream}",
+            f"{error.filename or outbox.stream}: stream {outbox.stream} cannot be delivered ({error.strerror}); "
+            "it is tried again",
+        )

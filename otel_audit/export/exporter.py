@@ -1,0 +1,110 @@
+"""The thread that delivers a process's streams, and the backlog of its service.
+
+Export stage. Started by the first stream of a process that has an endpoint, in a forked child anew; a daemon, for
+nothing may depend on an orderly end. What only it needs is imported in it. It never holds a lock that `emit` waits
+for while it talks to the network.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from otel_audit.spool.alarm import Alarms
+from otel_audit.spool.delivery import Delivery
+from otel_audit.spool.live import LiveStream
+from otel_audit.spool.storage import Storage
+
+if TYPE_CHECKING:
+    from otel_audit.export.delivering import Delivering
+    from otel_audit.export.loop import Loop
+
+_TRIES_AT_THE_END = 3
+
+
+class Exporter:
+    """Delivers what a writer writes."""
+
+    def __init__(self, delivering: Delivering, directory: Path | None, storage: Storage, alarms: Alarms) -> None:
+        """*directory* is the state directory; None in memory."""
+        self._delivering = delivering
+        self._directory = directory
+        self._storage = storage
+        self._alarms = alarms
+        self._pid = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._opened: deque[LiveStream] = deque()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+
+    def add(self, live: LiveStream) -> None:
+        """A stream of this process has opened; called under the writer's lock."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._begin()
+        live.delivery = Delivery()
+        self._opened.append(live)
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something to deliver; starts the thread in a process that has none."""
+        if self._pid != os.getpid() or self._is_stopping:
+            return  # a forked child that has opened no stream of its own, or the end
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="otel-audit-exporter", daemon=True)
+            self._thread.start()
+        self._wake.set()
+
+    def finish(self, timeout_s: float) -> None:
+        """Deliver what is left of this process's streams, within *timeout_s* seconds, and end the thread.
+
+        With a sink that cannot be reached it does not take so long: three tries, and the spool keeps the rest.
+        """
+        if self._pid == os.getpid() and self._thread is not None:
+            self._is_stopping = True
+            self._wake.set()
+            if self._thread is not threading.current_thread():
+                self._thread.join(max(0.0, timeout_s))
+
+    def _run(self) -> None:
+        from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+        from otel_audit.export.loop import Loop
+
+        with suppress_instrumentation():  # our own requests are no spans of the application
+            loop = Loop(self._delivering, self._directory, self._storage, self._alarms)
+            try:
+                self._deliver(loop)
+            finally:
+                loop.close()
+
+    def _deliver(self, loop: Loop) -> None:
+        waiting: list[LiveStream] = []
+        is_ending = False
+        while True:
+            if self._is_stopping and not is_ending:
+                is_ending = True
+                loop.drain.hurry()
+            while self._opened:
+                waiting.append(self._opened.popleft())
+            waiting = [live for live in waiting if not self._adopt(loop, live)]
+            idle_s = loop.turn(own_only=is_ending)
+            if idle_s <= 0:
+                continue
+            if is_ending and not 0 < loop.drain.failures < _TRIES_AT_THE_END:
+                return
+            self._wake.wait(min(idle_s, 1.0) if waiting or is_ending else idle_s)
+            self._wake.clear()
+
+    def _adopt(self, loop: Loop, live: LiveStream) -> bool:
+        try:
+            return loop.adopt(live)
+        except OSError as error:
+            self._alarms.note("export lock", f"{error.filename}: cannot be locked ({error.strerror}); tried again")
+            return False

@@ -1,0 +1,245 @@
+"""What of one stream is to be delivered next, in order, and how far that came.
+
+Export stage. Only sealed records are taken, and only once they are on disk; "a batch ends with a signed record"
+("OTLP projection"). A run without a signature that is longer than a request goes out as several: its seal is on
+disk when the first of them leaves, and the cursor moves with each, behind what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from otel_audit.evidence.members import timestamp
+from otel_audit.export.encoding import Encoder, NotARecord, resource_head, resource_logs
+from otel_audit.spool.delivered import Cursor
+
+MAX_REQUEST_BYTES = (4 << 20) - (64 << 10)
+"""gRPC's default limit of a received message (4 MiB), less room for framing."""
+
+ENOUGH_BYTES = 512 << 10
+"""A batch ends with the first signed record behind so many bytes: some 300 records, or a longer run."""
+
+BREATH_RECORDS = 32
+"""After so many the interpreter lock is offered to others: a request that waits for it waits 0.3 ms, not 5 ms."""
+
+
+class Line(NamedTuple):
+    """One line of a stream, without its line feed."""
+
+    body: bytes
+    segment: str
+    end: int
+    """Offset just after it, its line feed included."""
+
+
+class Entry(NamedTuple):
+    """One record on its way."""
+
+    body: bytes
+    log_record: bytes
+    """As a field of a request; empty where the line is no record, and can only be put aside."""
+    seq: int
+    is_signed: bool
+    segment: str
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of a stream may leave."""
+
+    seq: int
+    """Of the last record that may."""
+    is_whole: bool
+    """Nothing will follow it."""
+    signed_seq: int
+    """Records behind this are adopted, and leave with the recovery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records that are sent together."""
+
+    entries: tuple[Entry, ...]
+    voucher: bytes
+    """The recovery that vouches for adopted records among them, as a part of a request of its own; mostly empty."""
+
+
+class Lines(Protocol):
+    """Where a stream lies."""
+
+    stream: str
+
+    def extent(self) -> Extent | None:
+        """How much may leave, all of it on disk by now; None while that is not known.
+
+        Raises:
+            OSError: it cannot be read or synced.
+        """
+        ...
+
+    def read(self, cursor: Cursor) -> Iterator[Line]:
+        """Whole lines behind *cursor*.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        ...
+
+    def voucher(self) -> tuple[bytes, bytes] | None:
+        """The recovery record of this stream, and the open record of the stream that it stands in."""
+        ...
+
+    def cursor(self) -> Cursor:
+        """How far it was delivered."""
+        ...
+
+    def save(self, cursor: Cursor) -> None:
+        """Note how far it was delivered.
+
+        Raises:
+            OSError: it cannot be noted.
+        """
+        ...
+
+    def refuse(self, seq: int) -> None:
+        """The sink refuses that record."""
+        ...
+
+    def release(self) -> None:
+        """Let others deliver what remains."""
+        ...
+
+
+class Outbox:
+    """The undelivered rest of one stream; used by one thread."""
+
+    def __init__(self, lines: Lines, encoder: Encoder, scope: tuple[str, str]) -> None:
+        self.lines = lines
+        self.stream = lines.stream
+        self.cursor = lines.cursor()
+        self.is_done = False
+        """Nothing remains, and nothing will follow."""
+        self.failures = 0
+        self.not_before_s = 0.0
+        """Not to be tried before then (monotonic), because it just failed."""
+        self.accepted = b""
+        """A record of it that the sink has just taken; what can show that a refusal is about another record."""
+        self._encoder = encoder
+        self._scope = scope
+        self._head: tuple[bytes, bytes] | None = None
+        self._taken: Batch | None = None
+
+    def take(self, limit_bytes: int = MAX_REQUEST_BYTES) -> Batch | None:
+        """The next records, at most *limit_bytes* as a request; the same ones until `advance`. None: none for now.
+
+        Raises:
+            OSError: the stream cannot be read, or not be synced.
+        """
+        if self._taken is None:
+            self._taken = self._fill(limit_bytes)
+        return self._taken
+
+    def request(self, batch: Batch, entries: tuple[Entry, ...]) -> bytes:
+        """The request that carries *entries*, some of the batch."""
+        assert self._head is not None
+        records = resource_logs(self._head, [entry.log_record for entry in entries])
+        return records + batch.voucher
+
+    def control(self, batch: Batch, suspect: Entry) -> bytes:
+        """A request whose records are likely good: if it is refused too, the fault is not the *suspect*'s."""
+        assert self._head is not None
+        others = (
+            entry.log_record for entry in reversed(batch.entries) if entry.log_record and entry is not suspect
+        )
+        record = self.accepted or next(others, b"")
+        return resource_logs(self._head, [record]) if record else b""
+
+    def advance(self, entry: Entry) -> None:
+        """Everything up to *entry* was acknowledged, or put aside; noted durably.
+
+        Raises:
+            OSError: it cannot be noted; the next process sends it again.
+        """
+        cursor = Cursor(entry.segment, entry.end, entry.seq, timestamp(time.time_ns()))
+        self._taken = None
+        self.cursor = cursor
+        self.lines.save(cursor)
+
+    def _fill(self, limit_bytes: int) -> Batch | None:
+        extent = self.lines.extent()
+        if extent is None:
+            return None
+        if self.cursor.seq >= extent.seq:
+            self.is_done = extent.is_whole
+            return None
+        limit_bytes -= len(b"".join(self._opened()))
+        voucher = b""
+        entries: list[Entry] = []
+        size = 0
+        seq, signed = self.cursor.seq, 0
+        for line in self.lines.read(self.cursor):
+            entry = self._entry(line, seq + 1)
+            if entry.seq > extent.seq:
+                break
+            if entry.seq > extent.signed_seq and not voucher:
+                voucher = self._voucher()
+                limit_bytes -= len(voucher)
+            size += len(entry.log_record)
+            if entries and size > limit_bytes:
+                entries = entries[: signed or None]
+                break
+            entries.append(entry)
+            seq = max(seq, entry.seq)
+            if entry.is_signed:
+                signed = len(entries)
+                if size >= ENOUGH_BYTES:
+                    break
+            if len(entries) % BREATH_RECORDS == 0:
+                time.sleep(0)
+        return Batch(tuple(entries), voucher) if entries else None
+
+    def _entry(self, line: Line, expected_seq: int) -> Entry:
+        try:
+            members: dict[str, Any] = orjson.loads(line.body)
+            log_record = self._encoder.log_record(line.body, members)
+        except (orjson.JSONDecodeError, NotARecord):
+            return Entry(line.body, b"", expected_seq, False, line.segment, line.end)
+        return Entry(line.body, log_record, members["seq"], "sig" in members, line.segment, line.end)
+
+    def _opened(self) -> tuple[bytes, bytes]:
+        if self._head is None:
+            first = next(self.lines.read(Cursor()), None)
+            self._head = head_of(b"" if first is None else first.body, self._scope)
+        return self._head
+
+    def _voucher(self) -> bytes:
+        found = self.lines.voucher()
+        if found is None:
+            return b""
+        recovery, opened = found
+        return request_of_one(recovery, opened, self._encoder, self._scope)
+
+
+def head_of(open_record: bytes, scope: tuple[str, str]) -> tuple[bytes, bytes]:
+    """Resource and scope of a stream, as its open record says; an empty resource where that is none."""
+    try:
+        context = orjson.loads(open_record)["context"]
+        resource = {name: value for name, value in context.items() if not name.startswith("audit.")}
+        return resource_head(resource, *scope)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, NotARecord):
+        return resource_head({}, *scope)  # the bodies say what they say all the same
+
+
+def request_of_one(body: bytes, open_record: bytes, encoder: Encoder, scope: tuple[str, str]) -> bytes:
+    """A request that carries one record; empty where it is none."""
+    try:
+        log_record = encoder.log_record(body, orjson.loads(body))
+    except (orjson.JSONDecodeError, NotARecord):
+        return b""
+    return resource_logs(head_of(open_record, scope), [log_record])

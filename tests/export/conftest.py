@@ -1,0 +1,125 @@
+"""Real sinks, and applications that deliver to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_audit.configure import build, open_identity, read_policy
+from otel_audit.event import Actor, AuditEvent, Target
+from otel_audit.export.exporter import Exporter
+from otel_audit.pipeline import AuditPipeline
+from otel_audit.receipt import Receipt
+from otel_audit.settings import Settings
+from otel_audit.spool.alarm import Alarms
+from otel_audit.spool.layout import make_directory, place_name
+from otel_audit.spool.room import Room
+from otel_audit.spool.storage import DiskStorage
+from tests.export.sink import GrpcSink, HttpSink, Sink
+
+PROTOCOLS = ("http/protobuf", "grpc")
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def http_sink() -> Iterator[HttpSink]:
+    sink = HttpSink()
+    yield sink
+    sink.close()
+
+
+@pytest.fixture
+def grpc_sink() -> Iterator[GrpcSink]:
+    sink = GrpcSink()
+    yield sink
+    sink.close()
+
+
+@pytest.fixture(params=PROTOCOLS)
+def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
+    """A sink for each protocol."""
+    made: HttpSink | GrpcSink = HttpSink() if request.param == "http/protobuf" else GrpcSink()
+    yield made
+    made.close()
+
+
+@dataclass
+class App:
+    """One process of the service, as far as auditing goes."""
+
+    pipeline: AuditPipeline
+    alarms: Alarms
+
+    def emit(self, *targets: object) -> Receipt:
+        """Record one event for each target; returns the last receipt."""
+        receipt = None
+        for target in targets:
+            event = AuditEvent("item.read", "READ", "success", Actor("alice", "user"), Target(str(target), "item"))
+            receipt = self.pipeline.record(event)
+            assert receipt.recorded
+        assert receipt is not None
+        return receipt
+
+    def seal(self) -> None:
+        """Have everything sealed now."""
+        live = self.pipeline.writer.live
+        assert live is not None
+        live.asked_seq = live.stream.seq
+        live.on_ask()
+
+    def shutdown(self, timeout_s: float = 20.0) -> None:
+        self.pipeline.shutdown(timeout_s)
+
+
+MakeApp = Callable[..., App]
+
+
+def environment(spool: Path, sink: Any, **variables: str) -> dict[str, str]:
+    """What a process that delivers to *sink* is given."""
+    protocol = "grpc" if isinstance(sink, GrpcSink) else "http/protobuf"
+    return {
+        "OTEL_SERVICE_NAME": "shop",
+        "OTEL_AUDIT_DIR": str(spool),
+        "OTEL_AUDIT_SPOOL_RESERVE": "1MiB",
+        "OTEL_AUDIT_SEAL_INTERVAL": "100ms",
+        "OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT": sink.endpoint,
+        "OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL": protocol,
+        **variables,
+    }
+
+
+@pytest.fixture
+def app(spool: Path) -> Iterator[MakeApp]:
+    """Start one more process's worth of auditing; delays after failures are a tenth of a second at most."""
+    made: list[App] = []
+
+    def make(sink: Any, **variables: str) -> App:
+        settings = Settings.from_environ(environment(spool, sink, **variables))
+        make_directory(spool)
+        alarms = Alarms()
+        room = Room(spool, settings.spool_max_bytes, settings.spool_reserve)
+        pipeline = build(
+            settings,
+            read_policy(settings),
+            DiskStorage(spool, settings.service_name, room),
+            open_identity(settings),
+            alarms,
+            place=place_name(spool),
+            delivers=True,
+            delays_s=(0.02, 0.1),
+        )
+        assert isinstance(pipeline.exporter, Exporter)
+        made.append(App(pipeline, alarms))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.shutdown(0.0)
