@@ -1,7 +1,7 @@
 """Record bodies in files: a spool, or any tree of `*.jsonl`, `*.jsonl.gz`, `*.jsonl.zst`.
 
 A directory named by 32 hex digits is a stream, its files its segments in order of name. Any other file is
-believed to be one stream in order until reading it shows otherwise.
+believed to be one stream in order until reading it shows otherwise. What is called OTLP-JSON is read as that.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from otel_audit.errors import SourceError
 from otel_audit.sources.lines import read_lines
+from otel_audit.sources.otlp_json import is_otlp_json, otlp_lanes
 from otel_audit.sources.source import Batch, Lane
 from otel_audit.sources.spill import key_of, reorder
 
@@ -73,15 +74,24 @@ class FileLane:
 class DirectorySource:
     """Bodies in files below one path; whatever is not named like a segment is not looked at."""
 
-    local = True
-
     def __init__(self, path: Path, place: str | None) -> None:
         self.name = str(path.resolve())
         self.place = place
         self._path = path
 
+    @property
+    def local(self) -> bool:
+        """False where OTLP-JSON lies here: that came from elsewhere, and may be late.
+
+        Raises:
+            SourceError: a directory cannot be listed.
+        """
+        return not self._path.is_dir() or not any(
+            is_otlp_json(name) for _, names in _walk(self._path) for name in names
+        )
+
     def lanes(self) -> Iterator[Lane]:
-        """One lane a stream's directory, one a file elsewhere, by name.
+        """One lane a stream's directory, one a file elsewhere, one an OTLP-JSON log, by name.
 
         Raises:
             SourceError: a directory cannot be listed.
@@ -90,7 +100,9 @@ class DirectorySource:
             yield _file_lane(self._path)
             return
         for directory, names in _walk(self._path):
-            files = [directory / name for name in sorted(names) if name.endswith(SUFFIXES)]
+            yield from otlp_lanes(directory, filter(is_otlp_json, names))
+            bodies = (name for name in sorted(names) if name.endswith(SUFFIXES) and not is_otlp_json(name))
+            files = [directory / name for name in bodies]
             if files and _STREAM.fullmatch(directory.name):
                 yield FileLane(str(directory), directory.name, _first_observed(files[0]), tuple(files))
             else:

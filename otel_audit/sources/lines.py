@@ -39,7 +39,7 @@ def read_lines(path: Path) -> Iterator[list[bytes]]:
                 with gzip.open(file) as unpacked:
                     yield from _lines(cast("BinaryIO", unpacked), is_live=False)
             elif path.suffix == ".zst":
-                yield from _lines(_zstd(file, path), is_live=False)
+                yield from _lines(unpack_zstd(file, path), is_live=False)
             else:
                 yield from _lines(cast("BinaryIO", file), is_live=True)
     except FileNotFoundError as error:
@@ -49,7 +49,12 @@ def read_lines(path: Path) -> Iterator[list[bytes]]:
         raise SourceError(f"{path}: cannot be read: {reason}") from error
 
 
-def _zstd(file: io.RawIOBase, path: Path) -> BinaryIO:
+def unpack_zstd(file: io.RawIOBase | BinaryIO, path: Path) -> BinaryIO:
+    """Return what the frames in *file*, which is *path*, unpack to; reading it raises OSError where they are bad.
+
+    Raises:
+        SourceError: the library is not installed.
+    """
     try:
         import zstandard
     except ImportError as error:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from otel_audit.errors import SourceError
 from otel_audit.sources.directory import read_directory
+from otel_audit.sources.otlp_json import is_otlp_json, read_otlp_json
 from otel_audit.sources.source import Source
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
-_OTLP = (".otlp.json", ".otlp.jsonl")
+_OTLP_JSON = "otlp-json:"
 _BACKENDS = frozenset(
     f"{backend}{transport}"
     for backend in ("clickhouse", "loki", "victorialogs", "elasticsearch", "s3", "kafka")
@@ -19,7 +20,7 @@ _BACKENDS = frozenset(
 
 
 def open_source(text: str) -> Source:
-    """Return the source that *text* names: a directory or file of record bodies.
+    """Return the source that *text* names: a directory or file of record bodies, or of OTLP-JSON.
 
     Raises:
         SourceError: it is not there, or of a kind that cannot be read, or not yet.
@@ -31,12 +32,10 @@ def open_source(text: str) -> Source:
             f"{_without_password(text)}: {scheme[1]}:// {kind} by this version; "
             "export the bodies to a .jsonl file and name that"
         )
-    if text.startswith("otlp-json:") or text.endswith(_OTLP):
-        raise SourceError(
-            f"{text}: OTLP-JSON cannot be read yet by this version; "
-            "write the log records' bodies to a .jsonl file, one a line, and name that"
-        )
-    return read_directory(Path(text))
+    path = Path(text.removeprefix(_OTLP_JSON))
+    if text.startswith(_OTLP_JSON) or (is_otlp_json(path.name) and not path.is_dir()):
+        return read_otlp_json(path)
+    return read_directory(path)
 
 
 def _without_password(text: str) -> str:
