@@ -8,6 +8,8 @@ audit = otel_audit.get_audit_logger("billing")
 audit.emit("invoice.approve", action="APPROVE", target=Target("invoice/42", "invoice"))
 """
 
+from typing import TYPE_CHECKING
+
 from otel_audit.capture.request import acting_as
 from otel_audit.configure import configure, shutdown
 from otel_audit.decorator import audited
@@ -26,6 +28,9 @@ from otel_audit.logger import AuditLogger, get_audit_logger, login_failed
 from otel_audit.receipt import Receipt
 from otel_audit.settings import Settings
 
+if TYPE_CHECKING:
+    from otel_audit.export.signing_processor import SigningLogRecordProcessor
+
 __all__ = [
     "ANONYMOUS",
     "UNKNOWN",
@@ -40,6 +45,7 @@ __all__ = [
     "Receipt",
     "RecordingFailed",
     "Settings",
+    "SigningLogRecordProcessor",
     "Source",
     "SourceError",
     "Target",
@@ -50,3 +56,11 @@ __all__ = [
     "login_failed",
     "shutdown",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "SigningLogRecordProcessor":  # brings the logs SDK along, which nobody else needs
+        from otel_audit.export.signing_processor import SigningLogRecordProcessor
+
+        return SigningLogRecordProcessor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
