@@ -52,6 +52,7 @@ _BATCH_BYTES = 2 << 20
 _LOOK_EVERY_S = 30.0
 """How often streams of other processes are looked for; a crashed one is ended within a minute."""
 
+_LATEST_NANO = 2**64 - 1
 _UNLIMITED = LogRecordLimits(*4 * (LogRecordLimits.UNSET,))
 
 _TROUBLE = "handover"
@@ -250,8 +251,9 @@ def log_record(body: bytes, resource: Resource) -> ReadWriteLogRecord:
             del attributes[INTEGRITY_CANONICALIZATION]
         record.attributes = attributes
         record.event_name = members["event"]
-        record.timestamp = max(0, unix_nanos(members["time"]))  # OTLP has no time before 1970
-        record.observed_timestamp = max(0, unix_nanos(members["observed"]))
+        # OTLP has no time before 1970 nor after July 2554; the body says what was meant
+        record.timestamp = min(max(0, unix_nanos(members["time"])), _LATEST_NANO)
+        record.observed_timestamp = min(max(0, unix_nanos(members["observed"])), _LATEST_NANO)
         record.trace_id = int(members.get("trace_id", "0"), 16)
         record.span_id = int(members.get("span_id", "0"), 16)
     return ReadWriteLogRecord(record, resource, _scope(), _UNLIMITED)

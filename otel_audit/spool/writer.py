@@ -29,6 +29,7 @@ from otel_audit.spool.gaps import GapReason, Gaps
 from otel_audit.spool.live import Clock, Limits, LiveStream, open_stream
 from otel_audit.spool.segment import NoSpace
 from otel_audit.spool.storage import Storage
+from otel_audit.spool.tally import WriterTally
 
 ADMISSION_BYTES = 64 << 10
 """Room held for each request that was let in, in fail mode `closed`: one record of the largest size, or
@@ -73,6 +74,7 @@ class Writer:
         self.ended: list[tuple[LiveStream, LiveStream | None]] = []
         """Streams that end here, each with the one that goes on; the keeper finishes them."""
         self._pid = os.getpid()
+        self.tally = WriterTally()
         self.lock = threading.RLock()
         """Held while a record is made and written, never while waiting for a disk's sync."""
         self._is_busy = False
@@ -117,6 +119,7 @@ class Writer:
         with self.lock:
             now = self.clock.unix_nano()
             self._gaps.add(reason, now if happened is None else happened, now)
+            self.tally.dropped += 1
             if self.live is None:
                 self._unsaid_drops += 1
             else:
@@ -130,6 +133,7 @@ class Writer:
     def skip(self) -> None:
         """Count an event that the policy left out; it does not open a stream."""
         with self.lock:
+            self.tally.skipped += 1
             if self.live is None:
                 self._unsaid_skips += 1
             else:
@@ -183,6 +187,7 @@ class Writer:
                 self.give_up(live, error)
                 continue
             seq = stream.seq
+            self.tally.emitted += 1
             receipt = Receipt(True, stream.id, seq, draft.hash.hex(), live)
             if seq - stream.signed_seq in self._waking:
                 self.on_work()
@@ -328,6 +333,7 @@ class Writer:
                 return  # only the close may follow
             try:
                 live.seal()
+                self.tally.seals += 1
             except NoSpace as error:
                 self.note(error)
             except OSError as error:
