@@ -69,7 +69,7 @@ class Courier:
                         after_s=0.0,
                     )
                 case Refused() | Partial():
-                    if (retry := self._bisect(outbox, batch, sendable, outcome)) is not None:
+                    if (retry := self._bisect(outbox, batch, sendable)) is not None:
                         return retry
         outbox.advance(batch.entries[-1])
         self._partial = None
@@ -79,13 +79,9 @@ class Courier:
         """Send one request outside of any batch."""
         return self._send_bytes(request, count)
 
-    def _bisect(
-        self, outbox: Outbox, batch: Batch, entries: tuple[Entry, ...], outcome: Refused | Partial
-    ) -> Retry | None:
+    def _bisect(self, outbox: Outbox, batch: Batch, entries: tuple[Entry, ...]) -> Retry | None:
         has_accepted = False
         parts = _halves(entries)
-        if isinstance(outcome, Refused) and outcome.is_size:
-            self.limit_bytes = max(LEAST_REQUEST_BYTES, self.limit_bytes // 2)
         while parts:
             part = parts.pop()
             outcome_of_part = self._send(outbox, batch, part)
@@ -104,14 +100,19 @@ class Courier:
                         if not isinstance(control, Delivered):
                             return _refuses_everything(outcome_of_part)
                         has_accepted = True
+                        parts.append(part)  # the sink may have healed just now
+                        continue
                     self._put_aside(outbox, suspect, outcome_of_part.why)
                     outbox.advance(suspect)
         return None
 
     def _send(self, outbox: Outbox, batch: Batch, entries: tuple[Entry, ...]) -> Outcome:
-        outcome = self._send_bytes(outbox.request(batch, entries), len(entries))
+        request = outbox.request(batch, entries)
+        outcome = self._send_bytes(request, len(entries))
         if isinstance(outcome, Delivered):
             outbox.accepted = entries[-1].log_record
+        elif isinstance(outcome, Refused) and outcome.is_size:
+            self.limit_bytes = max(LEAST_REQUEST_BYTES, min(self.limit_bytes, len(request) // 2))
         return outcome
 
     def _send_bytes(self, request: bytes, count: int) -> Outcome:

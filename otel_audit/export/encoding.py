@@ -34,6 +34,9 @@ _NEW = tuple((name, *path) for name, path in MEMBERS.items() if name in _PER_REC
 _OF_OBJECTS = tuple((name, *path) for name, path in MEMBERS.items() if len(path) == 2)
 _SPECIAL = NOT_PROJECTED | {*MEMBERS, RECORD_ID, INTEGRITY_CANONICALIZATION, SEQUENCE_END}
 
+_LATEST_NANO = 2**64 - 1
+"""OTLP has no time before 1970 nor after July 2554; the body says what was meant."""
+
 _pack_time = struct.Struct("<Q").pack
 
 
@@ -156,7 +159,7 @@ class Encoder:
             second = text[:19]
             start_nano = unix_nanos(f"{second}.000000000Z")
             self._seconds = (second, start_nano)
-        return max(0, start_nano + int(text[20:29]))  # OTLP has no time before 1970
+        return min(max(0, start_nano + int(text[20:29])), _LATEST_NANO)
 
 
 def _is_left_out(members: Mapping[str, Any], name: str) -> bool:

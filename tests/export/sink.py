@@ -122,7 +122,7 @@ def partial(rejected: int, message: str = "no") -> bytes:
 class HttpSink(Sink):
     """OTLP/HTTP."""
 
-    def __init__(self, wrap: Callable[[socket.socket], socket.socket] | None = None) -> None:
+    def __init__(self, wrap: Callable[[socket.socket], socket.socket] | None = None, port: int = 0) -> None:
         super().__init__()
         sink = self
 
@@ -167,7 +167,7 @@ class HttpSink(Sink):
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """A client that has gone is what several tests are about."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         if wrap is not None:
             self._server.socket = wrap(self._server.socket)
         self.port: int = self._server.server_address[1]
