@@ -22,6 +22,7 @@ from otel_audit.evidence.identity import Identity, StreamKey
 from otel_audit.evidence.stream import Declaration
 from otel_audit.export.delivering import Delivering
 from otel_audit.export.exporter import Exporter
+from otel_audit.export.metrics import Watched, watch
 from otel_audit.logger import Pipeline, install
 from otel_audit.pipeline import AuditPipeline, DisabledPipeline
 from otel_audit.settings import Settings
@@ -75,6 +76,7 @@ def configure(settings: Settings | None = None) -> None:
     configure_http(HttpCaptureConfig(settings.trusted_proxies, settings.actor_header))
     configure_sql(SqlCaptureConfig(query_text=settings.query_text))
     _replace(pipeline)
+    watch(Watched(pipeline.writer, pipeline.exporter, settings.directory, settings.is_delivered))
     alarms.say()
     if isinstance(ground.storage, DiskStorage) and find_crashed(ground.storage.service_directory) is not None:
         pipeline.keeper.wake()
@@ -129,8 +131,8 @@ def build(
 ) -> AuditPipeline:
     """Put a pipeline together without installing it.
 
-    *place* None: nothing is ever retired. *delivers*: to the endpoint of the settings, if there is one; *delays_s* are
-    the first and the longest wait after a failure.
+    *place* None: nothing is ever retired. *delivers*: to the endpoint of the settings, if there is one; *delays_s*
+    are the first and the longest wait after a failure.
     """
     declaration = Declaration(
         service=settings.service_name,

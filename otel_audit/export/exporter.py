@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,10 @@ from otel_audit.spool.live import LiveStream
 from otel_audit.spool.storage import Storage
 
 if TYPE_CHECKING:
+    from otel_audit.export.courier import Tally
     from otel_audit.export.delivering import Delivering
     from otel_audit.export.loop import Loop
+    from otel_audit.export.outcome import Outcome
 
 _TRIES_AT_THE_END = 3
 
@@ -34,11 +37,15 @@ class Exporter:
         self._directory = directory
         self._storage = storage
         self._alarms = alarms
+        self.on_sent: Callable[[float, Outcome], object] = lambda _seconds, _outcome: None
+        """Told after each request, on the thread: how long it took in seconds, and what came of it."""
         self._pid = 0
         self._begin()
 
     def _begin(self) -> None:
         self._opened: deque[LiveStream] = deque()
+        self._own: tuple[LiveStream, ...] = ()
+        self._loop: Loop | None = None
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
@@ -49,8 +56,27 @@ class Exporter:
             self._pid = os.getpid()
             self._begin()
         live.delivery = Delivery()
+        self._own = (*self.own(), live)
         self._opened.append(live)
         self.wake()
+
+    def own(self) -> tuple[LiveStream, ...]:
+        """Streams of this process of which something is still to be delivered, or to come."""
+        if self._pid != os.getpid():
+            return ()
+        return tuple(live for live in self._own if not _is_settled(live))
+
+    def backlog(self) -> list[Path]:
+        """Directories of the streams that it delivers for others."""
+        loop = self._loop
+        if loop is None or self._pid != os.getpid():
+            return []
+        return loop.backlog()
+
+    @property
+    def tally(self) -> Tally | None:
+        """What was delivered so far; None before the thread has begun."""
+        return None if self._loop is None or self._pid != os.getpid() else self._loop.drain.courier.tally
 
     def wake(self) -> None:
         """There may be something to deliver; starts the thread in a process that has none."""
@@ -79,6 +105,8 @@ class Exporter:
 
         with suppress_instrumentation():  # our own requests are no spans of the application
             loop = Loop(self._delivering, self._directory, self._storage, self._alarms)
+            loop.drain.courier.on_sent = self.on_sent
+            self._loop = loop
             try:
                 self._deliver(loop)
             finally:
@@ -108,3 +136,9 @@ class Exporter:
         except OSError as error:
             self._alarms.note("export lock", f"{error.filename}: cannot be locked ({error.strerror}); tried again")
             return False
+
+
+def _is_settled(live: LiveStream) -> bool:
+    """Whether nothing of it is left to this process: all was delivered, or it ends as a crashed stream does."""
+    delivery, stream = live.delivery, live.stream
+    return live.is_broken or (delivery is not None and stream.is_closed and delivery.seq >= stream.seq)

@@ -18,7 +18,7 @@ from otel_audit.export.encoding import Encoder
 from otel_audit.export.outbox import Outbox
 from otel_audit.export.outcome import Transport
 from otel_audit.export.quarantine import Quarantine
-from otel_audit.export.streams import MemoryLines
+from otel_audit.export.streams import DiskLines, MemoryLines
 from otel_audit.spool.alarm import Alarms
 from otel_audit.spool.delivered import read_cursor
 from otel_audit.spool.layout import service_directory, service_names
@@ -102,6 +102,11 @@ class Loop:
         self.drain.own.append(outbox)
         return True
 
+    def backlog(self) -> list[Path]:
+        """Directories of the streams that are delivered for others; any thread may ask."""
+        outboxes = tuple(self.drain.backlog)
+        return [outbox.lines.directory for outbox in outboxes if isinstance(outbox.lines, DiskLines)]
+
     def turn(self, *, own_only: bool = False) -> float:
         """Do one thing; returns after how many seconds there is more to do, 0 if there may be."""
         now_s = time.monotonic()
@@ -112,6 +117,16 @@ class Loop:
             idle_s = 0.0
         self._say()
         return idle_s if own_only else max(0.0, min(idle_s, self._look_at_s - time.monotonic()))
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether a record in quarantine has not had its second chance yet."""
+        return self._again.has_more
+
+    def finds_more(self) -> bool:
+        """Look through the spool at once; whether something is to be delivered."""
+        self._look(time.monotonic())
+        return bool(self.drain.backlog)
 
     def close(self) -> None:
         """Let others deliver what remains."""
