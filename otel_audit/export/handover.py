@@ -89,7 +89,7 @@ class Handover:
     """Follows the streams of a service and hands their sealed records to *next_*; any thread may ask it to."""
 
     def __init__(self, next_: LogRecordProcessor) -> None:
-        self._next = next_
+        self.next = next_
         self.forget_parent()
 
     def forget_parent(self) -> None:
@@ -132,7 +132,7 @@ class Handover:
         except OSError as error:
             writer.alarms.note(_TROUBLE, f"{error}: sealed records cannot be handed on; tried again")
         except Exception as error:  # noqa: BLE001 - the next processor is anybody's code
-            name = type(self._next).__name__
+            name = type(self.next).__name__
             writer.alarms.note(_TROUBLE, f"{name} raised {error!r}: records are handed to it again")
         return False
 
@@ -198,7 +198,7 @@ class Handover:
             seq = cursor.seq + 1
             if seq > extent.seq or count >= _BATCH_RECORDS or size >= _BATCH_BYTES:
                 break
-            self._next.on_emit(self._log_record(followed, line))
+            self.next.on_emit(self._log_record(followed, line))
             cursor = Cursor(line.segment, line.end, seq)
             count += 1
             size += len(line.body)
@@ -208,7 +208,7 @@ class Handover:
             raise OSError(
                 errno.ENODATA, f"stream {followed.lines.stream} ends at {cursor.seq}, {extent.seq} were sealed"
             )
-        if self._next.force_flush() is False:
+        if self.next.force_flush() is False:
             return False
         followed.lines.save(cursor)
         followed.cursor = cursor
@@ -219,7 +219,7 @@ class Handover:
         voucher = followed.lines.voucher()
         if voucher is not None:
             recovery, opened = voucher
-            self._next.on_emit(log_record(recovery, resource_of(opened)))
+            self.next.on_emit(log_record(recovery, resource_of(opened)))
 
     def _log_record(self, followed: _Followed, line: Line) -> ReadWriteLogRecord:
         if followed.resource is None:

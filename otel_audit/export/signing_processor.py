@@ -45,6 +45,8 @@ _TRANSPORTS = frozenset(("urllib3", "requests", "grpc", "charset_normalizer", "g
 class SigningLogRecordProcessor(LogRecordProcessor):
     """Makes evidence of each log record, and hands on to *next* what is sealed, in order.
 
+    *next* None: nothing is handed on; the records stay in the spool, and leave by the own exporter if there is one.
+
     `on_emit` returns once the record is in the spool. Who acts, from where and in which trace is taken from the
     calling thread's context unless the record says it. Never raises into the application, but for
     `RecordingFailed` in fail mode `closed`.
@@ -54,13 +56,14 @@ class SigningLogRecordProcessor(LogRecordProcessor):
     process was killed before handing on. A forked child goes on with its own stream.
     """
 
-    def __init__(self, next: LogRecordProcessor) -> None:  # noqa: A002 - the name reads best where it is used
-        self._next = next
-        self._handover = Handover(next)
+    def __init__(self, next: LogRecordProcessor | None = None) -> None:  # noqa: A002 - reads best where it is used
+        self._handover = None if next is None else Handover(next)
         self._alarms = Alarms()
         self._writer: Writer | None = None
         self._is_shut = False
-        self._start()
+        self._stop = threading.Event()
+        if self._handover is not None:
+            self._start()
         restart = weakref.WeakMethod(self._restart)
         os.register_at_fork(after_in_child=lambda: (found := restart()) and found())
 
@@ -81,7 +84,7 @@ class SigningLogRecordProcessor(LogRecordProcessor):
                 raise NotConfigured("no audit pipeline in this process: call otel_audit.configure()")  # noqa: TRY301 - as after a shutdown
             pipeline.record(event_of(log_record))
             writer = self._known_writer()
-            if writer is not None:
+            if writer is not None and self._handover is not None:
                 self._handover.notice(writer.live)
         except (NotConfigured, InvalidEvent) as error:
             self._alarms.note("lost", f"a log record could not be recorded, and is lost: {error}")
@@ -91,23 +94,30 @@ class SigningLogRecordProcessor(LogRecordProcessor):
             self._alarms.say()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Seal what is recorded, hand it on, flush the next processor; False when that was not all done in time."""
+        """Seal what is recorded, hand it on, flush the next processor; False when that was not all done in time.
+
+        Without a next processor: seal it, and wait until it is delivered, or on disk where nothing delivers.
+        """
         deadline_s = time.monotonic() + timeout_millis / 1000
         writer = self._known_writer()
+        if writer is not None:
+            writer.when_idle(lambda: _seal(writer))
+        if self._handover is None:
+            return writer is None or _is_settled(writer, timeout_millis / 1000)
         is_done = True
         if writer is not None:
             self._handover.look()
-            writer.when_idle(lambda: _seal(writer))
-            is_done = self._hand_on(writer, timeout_millis / 1000)
+            is_done = self._hand_on(self._handover, writer, timeout_millis / 1000)
         rest_s = max(0.0, deadline_s - time.monotonic())
-        return self._next.force_flush(int(rest_s * 1000)) is not False and is_done
+        return self._handover.next.force_flush(int(rest_s * 1000)) is not False and is_done
 
     def shutdown(self) -> None:
         """Close the process's stream, hand on what is left of it, shut the next processor down; safe to call twice.
 
         What is recorded afterwards goes to another stream, which the next process of the service hands on.
+        Without a next processor nothing happens: `otel_audit.shutdown()` ends the log.
         """
-        if self._is_shut:
+        if self._is_shut or self._handover is None:
             return
         self._is_shut = True
         self._stop.set()
@@ -116,8 +126,8 @@ class SigningLogRecordProcessor(LogRecordProcessor):
             self._handover.look()
             self._handover.notice(writer.live)
             writer.when_idle(writer.end)
-            self._hand_on(writer, _SHUTDOWN_S)
-        self._next.shutdown()
+            self._hand_on(self._handover, writer, _SHUTDOWN_S)
+        self._handover.next.shutdown()
 
     def _known_writer(self) -> Writer | None:
         """The writer of the process's pipeline; the last known one where that was shut down."""
@@ -126,8 +136,8 @@ class SigningLogRecordProcessor(LogRecordProcessor):
             self._writer = writer
         return self._writer
 
-    def _hand_on(self, writer: Writer, timeout_s: float) -> bool:
-        is_done = self._handover.hand_on(writer, timeout_s)
+    def _hand_on(self, handover: Handover, writer: Writer, timeout_s: float) -> bool:
+        is_done = handover.hand_on(writer, timeout_s)
         writer.alarms.say()
         return is_done
 
@@ -137,17 +147,18 @@ class SigningLogRecordProcessor(LogRecordProcessor):
 
     def _restart(self) -> None:
         """In a forked child, which has no threads."""
-        self._handover.forget_parent()
         self._alarms.forget()
-        if not self._is_shut:
-            self._start()
+        if self._handover is not None:
+            self._handover.forget_parent()
+            if not self._is_shut:
+                self._start()
 
     def _run(self) -> None:
-        stop = self._stop
-        while not stop.wait(_EVERY_S):
+        stop, handover = self._stop, self._handover
+        while handover is not None and not stop.wait(_EVERY_S):
             writer = self._known_writer()
             if writer is not None:
-                self._hand_on(writer, float(threading.TIMEOUT_MAX))
+                self._hand_on(handover, writer, threading.TIMEOUT_MAX)
 
 
 def _seal(writer: Writer) -> None:
@@ -156,6 +167,14 @@ def _seal(writer: Writer) -> None:
         if live is not None and live.stream.unsealed:
             live.asked_seq = live.stream.seq
             writer.seal_if_due()
+
+
+def _is_settled(writer: Writer, timeout_s: float) -> bool:
+    live = writer.live
+    if live is None:
+        return True
+    wait = live.wait_durable if live.delivery is None else live.wait_delivered
+    return wait(live.stream.id, live.stream.signed_seq, timeout_s)
 
 
 def _is_about_export(record: ReadWriteLogRecord) -> bool:

@@ -74,7 +74,7 @@ class Sink(InMemoryLogRecordExporter):
 class Log:
     """A standard-library logger whose records go through a signing processor into *exporter*."""
 
-    def __init__(self, next_: LogRecordProcessor) -> None:
+    def __init__(self, next_: LogRecordProcessor | None) -> None:
         self.processor = SigningLogRecordProcessor(next_)
         self.provider = LoggerProvider(shutdown_on_exit=False)
         self.provider.add_log_record_processor(self.processor)
@@ -94,11 +94,14 @@ def exporter() -> InMemoryLogRecordExporter:
     return Sink()
 
 
+MakeLog = Callable[[LogRecordProcessor | None], Log]
+
+
 @pytest.fixture
-def logs() -> Iterator[Callable[[LogRecordProcessor], Log]]:
+def logs() -> Iterator[MakeLog]:
     made: list[Log] = []
 
-    def make(next_: LogRecordProcessor) -> Log:
+    def make(next_: LogRecordProcessor | None) -> Log:
         made.append(Log(next_))
         return made[-1]
 
@@ -108,7 +111,7 @@ def logs() -> Iterator[Callable[[LogRecordProcessor], Log]]:
 
 
 @pytest.fixture
-def log(logs: Callable[[LogRecordProcessor], Log], exporter: InMemoryLogRecordExporter) -> Log:
+def log(logs: MakeLog, exporter: InMemoryLogRecordExporter) -> Log:
     return logs(BatchLogRecordProcessor(exporter))
 
 
@@ -139,7 +142,7 @@ def errors(verdict: Verdict) -> list[str]:
 
 
 def test_what_a_standard_logger_says_verifies_at_the_far_end_of_the_stock_exporter(
-    configure: Configure, logs: Callable[[LogRecordProcessor], Log], spool: Path
+    configure: Configure, logs: MakeLog, spool: Path
 ) -> None:
     sink = HttpSink()
     configure()
@@ -277,7 +280,7 @@ def test_in_fail_mode_closed_the_caller_learns_of_a_full_spool(configure: Config
 
 
 def test_export_that_logs_does_not_feed_itself(
-    configure: Configure, logs: Callable[[LogRecordProcessor], Log], caplog: pytest.LogCaptureFixture
+    configure: Configure, logs: MakeLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """urllib3 logs each request at DEBUG; a handler at the root would make an event of it, and so a request."""
     sink = HttpSink()
@@ -313,7 +316,7 @@ class Flaky(SimpleLogRecordProcessor):
 
 def test_a_processor_that_raises_is_handed_the_same_again(
     configure: Configure,
-    logs: Callable[[LogRecordProcessor], Log],
+    logs: MakeLog,
     exporter: InMemoryLogRecordExporter,
     spool: Path,
     caplog: pytest.LogCaptureFixture,
@@ -345,7 +348,7 @@ class Deaf(Sink):
 
 
 def test_what_the_stock_processor_drops_is_named_by_the_verifier(
-    configure: Configure, logs: Callable[[LogRecordProcessor], Log], spool: Path
+    configure: Configure, logs: MakeLog, spool: Path
 ) -> None:
     """A known limit: opentelemetry-sdk 1.45 ignores the exporter's result, so nobody here learns of it."""
     configure()
@@ -474,6 +477,21 @@ def test_a_forked_child_hands_on_a_stream_of_its_own(spool: Path) -> None:
     assert (verdict.status, len(verdict.streams)) == ("verified", 2)
 
 
+def test_without_a_next_processor_a_flush_waits_for_the_own_exporter(configure: Configure, logs: MakeLog) -> None:
+    sink = HttpSink()
+    configure(OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT=sink.endpoint, OTEL_AUDIT_SEAL_INTERVAL=NEVER)
+    log = logs(None)
+    log.info("read", audit__target__id="7")
+    assert log.flush()
+    arrived = sink.targets()
+    log.provider.shutdown()
+    log.info("read", audit__target__id="8")
+    otel_audit.shutdown(20.0)
+    sink.close()
+
+    assert (arrived, sink.targets()) == (["7"], ["7", "8"])
+
+
 def test_records_in_memory_are_handed_on_too(
     configure: Configure, log: Log, exporter: InMemoryLogRecordExporter
 ) -> None:
@@ -486,7 +504,7 @@ def test_records_in_memory_are_handed_on_too(
 
 
 def test_after_its_shutdown_records_are_kept_for_the_next_process(
-    configure: Configure, log: Log, exporter: InMemoryLogRecordExporter, logs: Callable[[LogRecordProcessor], Log]
+    configure: Configure, log: Log, exporter: InMemoryLogRecordExporter, logs: MakeLog
 ) -> None:
     configure()
     log.info("before")
