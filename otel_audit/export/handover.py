@@ -84,6 +84,10 @@ class _Followed:
         self.cursor = lines.cursor()
         self.resource: Resource | None = None
 
+    def is_gone(self) -> bool:
+        """Whether retention has removed it."""
+        return isinstance(self.lines, _HandedLines) and not self.lines.directory.exists()
+
 
 class Handover:
     """Follows the streams of a service and hands their sealed records to *next_*; any thread may ask it to."""
@@ -180,10 +184,8 @@ class Handover:
         followed = self._followed[stream]
         while True:
             extent = followed.lines.extent()
-            if extent is None:
-                return True
-            if followed.cursor.seq >= extent.seq:
-                if extent.is_whole:
+            if extent is None or followed.cursor.seq >= extent.seq:
+                if (extent is not None and extent.is_whole) or followed.is_gone():
                     del self._followed[stream]
                     self._done.add(stream)
                     followed.lines.release()

@@ -9,6 +9,7 @@
     <directory>/<service>/<stream>/named            once another stream names that end (likewise)
     <directory>/<service>/<stream>/delivered        how far it was delivered (an index, no evidence)
     <directory>/<service>/<stream>/export.lock      held by the process that delivers the stream
+    <directory>/<service>/<stream>/handed, handed.lock  the same, of SigningLogRecordProcessor
     <directory>/<service>/<stream>/*.torn           what a power cut left behind a hole, set aside
     <directory>/<service>/retiring-<stream>/        being removed by retention
     <directory>/<service>/.new-<stream>/            being made, not yet locked

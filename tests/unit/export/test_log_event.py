@@ -102,6 +102,7 @@ def test_a_claimed_name_is_hashed_and_a_reason_stays() -> None:
     [
         ("audit.outcome", "maybe"),
         ("audit.actor.auth", ["basic"]),
+        ("audit.outcome", {"is": "success"}),
         ("audit.source.type", "carrier pigeon"),
         ("audit.action", {"verb": "READ"}),
         ("audit.target.id", ""),

@@ -167,6 +167,18 @@ def test_what_an_earlier_process_left_is_the_backlog(shop: Shop, sink: HttpSink)
     assert figures["audit.queue.oldest_age", "backlog"] > 0
 
 
+def test_a_stream_that_was_given_up_is_no_longer_this_process_s_own(shop: Shop, sink: HttpSink) -> None:
+    """It is recovered, and delivered as the backlog."""
+    sink.behaviour = lambda _: Reply(503, is_taken=False)
+    pipeline = shop.start(OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT=sink.endpoint)
+    shop.emit(20)
+    live = pipeline.writer.live
+    assert live is not None
+    pipeline.writer.give_up(live, OSError(5, "a disk"))
+
+    assert shop.figures()["audit.queue.depth", "own"] == 0
+
+
 def test_where_ship_delivers_the_queue_is_read_from_its_cursor(shop: Shop) -> None:
     shop.start(OTEL_AUDIT_EXPORTER="none", OTEL_AUDIT_SEAL_INTERVAL="300s")
     receipt = shop.emit(20)
@@ -174,6 +186,9 @@ def test_where_ship_delivers_the_queue_is_read_from_its_cursor(shop: Shop) -> No
 
     directory = shop.spool / "shop" / receipt.stream
     (segment,) = directory.glob("*.jsonl")
+    ten = sum(len(line) for line in segment.read_bytes().splitlines(keepends=True)[:10])
+    write_cursor(directory, Cursor(segment.name, ten, 10))
+    assert shop.figures()["audit.queue.depth", "own"] == 12
     write_cursor(directory, Cursor(segment.name, segment.stat().st_size, 22))
 
     figures = shop.figures()
@@ -231,6 +246,7 @@ def emitted():
     points = [m.data.data_points[0].value for m in scope.metrics if m.name == "audit.records.emitted"]
     return scope.scope.name, points
 audit.emit("a", action="READ")
+otel_audit.configure()
 print("before", *emitted())
 sys.stdout.flush()
 child = os.fork()
