@@ -22,9 +22,13 @@ def binary() -> Path:
     return found
 
 
+def make_world(directory: Path, binary: Path) -> World:
+    return World(directory, binary, TlsFiles(directory / "tls"))
+
+
 @pytest.fixture
 def world(tmp_path: Path, binary: Path) -> Iterator[World]:
     """Directories, certificates and an end for every process that a test starts."""
-    world = World(tmp_path, binary, TlsFiles(tmp_path / "tls"))
+    world = make_world(tmp_path, binary)
     yield world
     world.close()

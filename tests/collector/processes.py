@@ -173,6 +173,7 @@ class World:
             "OTEL_AUDIT_SPOOL_RESERVE": "1MiB",
             "OTEL_AUDIT_SEAL_INTERVAL": "200ms",
             "OTEL_SERVICE_NAME": "shop",
+            **{f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")},
             "PYTHONUNBUFFERED": "1",
             **variables,
         }
@@ -226,18 +227,18 @@ otel_audit.shutdown(float(sys.argv[2]))
 
 def http_environ(address: str, scheme: str = "http", **variables: str) -> dict[str, str]:
     """Settings of an application that delivers to *address* by HTTP."""
-    return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"{scheme}://{address}", **variables}
+    return {"OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT": f"{scheme}://{address}", **variables}
 
 
 def grpc_environ(address: str, scheme: str = "http", **variables: str) -> dict[str, str]:
     """Settings of an application that delivers to *address* by gRPC."""
-    return {**http_environ(address, scheme), "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", **variables}
+    return {**http_environ(address, scheme), "OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL": "grpc", **variables}
 
 
 def client_environ(tls: TlsFiles) -> Mapping[str, str]:
     """Settings of an application that shows a client certificate."""
     return {
-        "OTEL_EXPORTER_OTLP_CERTIFICATE": str(tls.ca),
-        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(tls.directory / "client.pem"),
-        "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(tls.directory / "client.key"),
+        "OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE": str(tls.ca),
+        "OTEL_AUDIT_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(tls.directory / "client.pem"),
+        "OTEL_AUDIT_EXPORTER_OTLP_CLIENT_KEY": str(tls.directory / "client.key"),
     }

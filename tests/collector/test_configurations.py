@@ -53,7 +53,7 @@ def test_archive_file_keeps_what_an_application_delivers(world: World, protocol:
     collector = world.collector("archive-file")
     address = http_environ(collector.http) if protocol == "http" else grpc_environ(collector.grpc)
 
-    world.emit(300, **address, OTEL_EXPORTER_OTLP_COMPRESSION=compression)
+    world.emit(300, **address, OTEL_AUDIT_EXPORTER_OTLP_COMPRESSION=compression)
 
     assert targets(world.archive("archive-file")) == numbers(300)
     verdict = verified(world, world.archive("archive-file"))
@@ -105,10 +105,13 @@ def test_an_application_delivers_to_the_gateway_with_a_certificate(world: World,
 
 def test_an_application_delivers_to_the_gateway_with_a_token(world: World) -> None:
     gateway = world.collector("gateway")
-    token = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20a-good-token"}
+    token = {"OTEL_AUDIT_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20a-good-token"}
 
     world.emit(
-        300, **http_environ(gateway.token_http, "https", OTEL_EXPORTER_OTLP_CERTIFICATE=str(world.tls.ca), **token)
+        300,
+        **http_environ(
+            gateway.token_http, "https", OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE=str(world.tls.ca), **token
+        ),
     )
 
     assert targets(world.archive("gateway")) == numbers(300)
@@ -144,8 +147,8 @@ def test_the_gateway_takes_nothing_from_strangers(world: World) -> None:
 def test_a_refused_token_costs_the_application_nothing(world: World) -> None:
     """It alarms, keeps its records, and goes on when the gateway knows the token; nobody restarts anything."""
     gateway = world.collector("gateway")
-    ca = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(world.tls.ca)}
-    token = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20the-new-token"}
+    ca = {"OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE": str(world.tls.ca)}
+    token = {"OTEL_AUDIT_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20the-new-token"}
     log = world.directory / "application.log"
 
     with world.emitting(300, log, **http_environ(gateway.token_http, "https", **ca, **token)) as application:
