@@ -20,7 +20,7 @@ from otel_audit.errors import IdentityError, InvalidSetting
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.identity import Identity, StreamKey
 from otel_audit.evidence.stream import Declaration
-from otel_audit.export.delivering import Delivering
+from otel_audit.export.delivering import Delivering, Pace
 from otel_audit.export.exporter import Exporter
 from otel_audit.export.metrics import Watched, watch
 from otel_audit.logger import Pipeline, install
@@ -127,12 +127,12 @@ def build(
     place: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
     delivers: bool = False,
-    delays_s: tuple[float, float] = (1.0, 30.0),
+    pace: Pace | None = None,
 ) -> AuditPipeline:
     """Put a pipeline together without installing it.
 
-    *place* None: nothing is ever retired. *delivers*: to the endpoint of the settings, if there is one; *delays_s*
-    are the first and the longest wait after a failure.
+    *place* None: nothing is ever retired. *delivers*: to the endpoint of the settings, if there is one, at
+    *pace* (None: the usual one).
     """
     declaration = Declaration(
         service=settings.service_name,
@@ -155,16 +155,16 @@ def build(
     )
     keeper = Keeper(writer, retention)
     return AuditPipeline(
-        writer, keeper, policy, _exporter(settings, writer, keeper, delays_s) if delivers else None
+        writer, keeper, policy, _exporter(settings, writer, keeper, pace or Pace()) if delivers else None
     )
 
 
-def _exporter(settings: Settings, writer: Writer, keeper: Keeper, delays_s: tuple[float, float]) -> Exporter | None:
+def _exporter(settings: Settings, writer: Writer, keeper: Keeper, pace: Pace) -> Exporter | None:
     """Who delivers what *writer* writes; None where nobody in this process does."""
     if settings.endpoint is None or settings.exporter == "none":
         return None
     directory = settings.directory if isinstance(writer.storage, DiskStorage) else None
-    delivering = Delivering(settings.endpoint, settings.attributes, *delays_s)
+    delivering = Delivering(settings.endpoint, settings.attributes, pace)
     exporter = Exporter(delivering, directory, writer.storage, writer.alarms)
     writer.on_open = exporter.add
     keeper.on_synced = exporter.wake

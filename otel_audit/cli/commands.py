@@ -10,6 +10,7 @@ from otel_audit.cli.demo.command import demo
 from otel_audit.cli.doctor.command import doctor
 from otel_audit.cli.keys import keys
 from otel_audit.cli.recover import recover
+from otel_audit.cli.ship import ship
 from otel_audit.cli.show import show
 from otel_audit.cli.verify import verify
 
@@ -27,6 +28,7 @@ app.command(short_help="What does it do? Shown on a real application.")(demo)
 app.command(short_help="Is it whole and unaltered?")(verify)
 app.command(short_help="What happened? One line an event.")(show)
 app.command(short_help="What did a crash leave open? Ends it.")(recover)
+app.command(short_help="Deliver the spool from outside the application.")(ship)
 app.add_typer(keys, short_help="Who signs, until when? init, show, export.")
 app.command(short_help="Is it set up?")(doctor)
 

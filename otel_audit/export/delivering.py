@@ -5,19 +5,28 @@ Export stage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from otel_audit.endpoint import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
-class Delivering:
-    """How records are delivered."""
+class Pace:
+    """How often things are tried; a test is in a hurry."""
 
-    endpoint: Endpoint
-    attributes: Literal["all", "core"] = "all"
     first_delay_s: float = 1.0
     """The longest wait after a first failure; it doubles with each further one."""
     longest_delay_s: float = 30.0
     """After an outage of any length the first record arrives within this time."""
+    look_every_s: float = 5.0
+    """How often a thread looks for streams that ended elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivering:
+    """Where to, what, and at which pace."""
+
+    endpoint: Endpoint
+    attributes: Literal["all", "core"] = "all"
+    pace: Pace = field(default_factory=Pace)

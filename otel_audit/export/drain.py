@@ -13,14 +13,11 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from otel_audit.export.courier import Courier
+from otel_audit.export.delivering import Pace
 from otel_audit.export.outbox import Outbox
 from otel_audit.export.outcome import Retry, Transport
 from otel_audit.export.quarantine import Quarantine
 from otel_audit.spool.alarm import Alarms
-
-FIRST_DELAY_S = 1.0
-LONGEST_DELAY_S = 30.0
-"""After an outage of any length the first record arrives within this time."""
 
 _UNREADABLE_DELAY_S = 30.0
 
@@ -51,9 +48,7 @@ class Drain:
         quarantine: Quarantine,
         backlog: Backlog,
         alarms: Alarms,
-        *,
-        first_delay_s: float = FIRST_DELAY_S,
-        longest_delay_s: float = LONGEST_DELAY_S,
+        pace: Pace,
     ) -> None:
         """*name* is what people know the sink by: its address."""
         self.courier = Courier(transport, quarantine)
@@ -64,7 +59,7 @@ class Drain:
         self._transport = transport
         self._source = backlog
         self._alarms = alarms
-        self._delays_s = (first_delay_s, longest_delay_s)
+        self._pace = pace
         self._gate_s = 0.0
         self._outage = 0
         self._failed: list[Outbox] = []
@@ -170,8 +165,7 @@ class Drain:
 
     def _delay_s(self, failures: int, retry: Retry) -> float:
         """Full jitter (Brooker, "Exponential backoff and jitter"), and never earlier than the sink asked for."""
-        first_s, longest_s = self._delays_s
-        most_s = min(longest_s, first_s * 2 ** min(failures - 1, 30))
+        most_s = min(self._pace.longest_delay_s, self._pace.first_delay_s * 2 ** min(failures - 1, 30))
         return max(retry.after_s or 0.0, random.uniform(0.0, most_s))  # noqa: S311 - no secret
 
     def _unreadable(self, outbox: Outbox, error: OSError, now_s: float) -> None:

@@ -25,8 +25,8 @@ from otel_audit.spool.layout import service_directory, service_names
 from otel_audit.spool.live import LiveStream
 from otel_audit.spool.storage import DiskStorage, MemoryStorage, Storage
 
-LOOK_EVERY_S = 5.0
-"""How often a thread looks for streams that ended elsewhere; `ship` looks each second, all of its work is there."""
+_SHIP_LOOKS_EVERY_S = 1.0
+"""All of its work lies there."""
 
 _AGAIN_AFTER_S = 30.0
 
@@ -73,12 +73,11 @@ class Loop:
             self._quarantine,
             NoBacklog() if directory is None else self._spool,
             alarms,
-            first_delay_s=delivering.first_delay_s,
-            longest_delay_s=delivering.longest_delay_s,
+            delivering.pace,
         )
         self._again = Again(self._quarantine, self.drain.courier, encoder, scope, services)
         self._again_at_s = 0.0
-        self._look_every_s = 1.0 if storage is None else LOOK_EVERY_S
+        self._look_every_s = _SHIP_LOOKS_EVERY_S if storage is None else delivering.pace.look_every_s
         self._look_at_s = 0.0
         self._said = -1
 

@@ -12,7 +12,7 @@ from typing import cast
 import grpc
 
 from otel_audit.endpoint import Endpoint
-from otel_audit.export.outcome import LONGEST_WAIT_S, Outcome, Refused, Retry, read_answer, status_message
+from otel_audit.export.outcome import LONGEST_WAIT_S, Outcome, Refused, Retry, one_line, read_answer
 
 _METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _RETRY_INFO = "google.rpc.RetryInfo"
@@ -89,7 +89,7 @@ def _credentials(endpoint: Endpoint) -> grpc.ChannelCredentials:
 
 def _judge(endpoint: Endpoint, call: grpc.Call) -> Outcome:
     code = call.code()
-    said = status_message((call.details() or "").encode())
+    said = one_line((call.details() or "").encode())
     what = f"answers {code.name}" + (f" ({said})" if said else "")
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return Refused(what)
@@ -97,7 +97,7 @@ def _judge(endpoint: Endpoint, call: grpc.Call) -> Outcome:
         return Refused(what, is_size=True)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Retry(f"does not answer within {endpoint.timeout_s:g} s")
-    if code is grpc.StatusCode.UNAVAILABLE and "authentication handshake" in said.lower() + what:
+    if code is grpc.StatusCode.UNAVAILABLE and re.search(r"handshake|SSL_ERROR", said):
         advice = "see OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE and _CLIENT_CERTIFICATE"
         return Retry(f"cannot be trusted, or does not trust us ({said}): {advice}")
     advice = _ADVICE.get(code, "its own log says why")

@@ -13,7 +13,7 @@ from requests import PreparedRequest, Response, Session
 from urllib3.exceptions import HTTPError
 
 from otel_audit.endpoint import Endpoint
-from otel_audit.export.outcome import Outcome, Refused, Retry, read_answer, retry_after_s, status_message
+from otel_audit.export.outcome import Outcome, Refused, Retry, one_line, read_answer, retry_after_s, status_message
 
 _REFUSALS = (400, 413, 422)
 _LONGEST_ANSWER_BYTES = 64 << 10
@@ -56,6 +56,8 @@ class HttpTransport:
                 data=request,
                 headers=self._headers,
                 timeout=endpoint.timeout_s,
+                # not `Session.verify`, which REQUESTS_CA_BUNDLE in the environment overrides (requests #3829)
+                verify=None if endpoint.certificate is None else str(endpoint.certificate),
                 allow_redirects=False,
                 stream=True,
             ) as response:
@@ -81,8 +83,6 @@ class HttpTransport:
             endpoint = self._endpoint
             session = self._session = Session()
             session.auth = _as_it_is
-            if endpoint.certificate is not None:
-                session.verify = str(endpoint.certificate)
             if endpoint.client_certificate is not None and endpoint.client_key is not None:
                 session.cert = (str(endpoint.client_certificate), str(endpoint.client_key))
         return self._session
@@ -110,12 +110,12 @@ def _judge(response: Response, body: bytes) -> Outcome:
     status = response.status_code
     if 200 <= status < 300:
         return read_answer(body, response.headers.get("content-type", ""))
-    said = status_message(body) if "html" not in response.headers.get("content-type", "") else ""
+    said = status_message(body, response.headers.get("content-type", ""))
     what = f"answers {status} {response.reason or ''}".rstrip() + (f" ({said})" if said else "")
     if status in _REFUSALS:
         return Refused(what, is_size=status == 413)
     if 300 <= status < 400:
-        elsewhere = status_message(response.headers.get("location", "").encode())
+        elsewhere = one_line(response.headers.get("location", "").encode())
         return Retry(
             f"{what} and points to {elsewhere!r}: set OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT to the sink itself"
         )
@@ -142,7 +142,7 @@ def _reason(error: BaseException) -> str:
         inner = getattr(inner, "reason", None) or next(
             (argument for argument in inner.args if isinstance(argument, BaseException)), None
         )
-    return status_message(str(error).encode()) or type(error).__name__
+    return one_line(str(error).encode()) or type(error).__name__
 
 
 def _gzip(data: bytes) -> bytes:

@@ -152,7 +152,10 @@ class Outbox:
         return records + batch.voucher
 
     def control(self, batch: Batch, suspect: Entry) -> bytes:
-        """A request whose records are likely good: if it is refused too, the fault is not the *suspect*'s."""
+        """A request whose record is likely good: if it is refused too, the fault is not the *suspect*'s.
+
+        It carries one that the sink has already; before it has any, the last of the batch, ahead of its turn.
+        """
         assert self._head is not None
         others = (
             entry.log_record for entry in reversed(batch.entries) if entry.log_record and entry is not suspect

@@ -116,7 +116,7 @@ def _read_json(body: bytes) -> tuple[int, str]:
 
 
 def _read_other(body: bytes) -> tuple[int, str]:
-    raise _Malformed(f"it begins with {status_message(body[:40])!r}")
+    raise _Malformed(f"it begins with {one_line(body[:40])!r}")
 
 
 _PARTIAL = {"rejectedLogRecords", "errorMessage"}
@@ -179,16 +179,23 @@ _READERS = {
 }
 
 
-def status_message(body: bytes) -> str:
+def status_message(body: bytes, content_type: str) -> str:
     """What an answer that is no success has to say, as one short line: a `google.rpc.Status`, JSON, or text."""
-    text = ""
-    try:
-        text = next(
-            (value.decode() for number, value in _fields(body) if number == 2 and isinstance(value, bytes)), ""
-        )
-    except (_Malformed, UnicodeDecodeError):
-        text = body[:1000].decode("utf-8", "replace")
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "text/html":
+        return ""
+    if kind in ("application/x-protobuf", "application/protobuf"):
+        try:
+            body = next((value for number, value in _fields(body) if number == 2 and isinstance(value, bytes)), b"")
+        except _Malformed:
+            return ""
+    return one_line(body)
+
+
+def one_line(text: bytes) -> str:
+    """What somebody else says, as one short line that is safe to print."""
+    line = "".join(c if c.isprintable() else " " for c in text[:1000].decode("utf-8", "replace"))
+    line = " ".join(line.split())
     return line if len(line) <= _SHOWN_CHARACTERS else line[:_SHOWN_CHARACTERS] + "…"
 
 

@@ -11,14 +11,14 @@ import pytest
 
 from otel_audit.configure import build, open_identity, read_policy
 from otel_audit.event import Actor, AuditEvent, Target
-from otel_audit.export.exporter import Exporter
+from otel_audit.export.delivering import Pace
 from otel_audit.pipeline import AuditPipeline
 from otel_audit.receipt import Receipt
 from otel_audit.settings import Settings
 from otel_audit.spool.alarm import Alarms
 from otel_audit.spool.layout import make_directory, place_name
 from otel_audit.spool.room import Room
-from otel_audit.spool.storage import DiskStorage
+from otel_audit.spool.storage import DiskStorage, MemoryStorage
 from tests.export.sink import GrpcSink, HttpSink, Sink
 
 PROTOCOLS = ("http/protobuf", "grpc")
@@ -106,17 +106,17 @@ def app(spool: Path) -> Iterator[MakeApp]:
         make_directory(spool)
         alarms = Alarms()
         room = Room(spool, settings.spool_max_bytes, settings.spool_reserve)
+        storage = MemoryStorage() if settings.directory is None else DiskStorage(spool, "shop", room)
         pipeline = build(
             settings,
             read_policy(settings),
-            DiskStorage(spool, settings.service_name, room),
+            storage,
             open_identity(settings),
             alarms,
-            place=place_name(spool),
+            place=None if settings.directory is None else place_name(spool),
             delivers=True,
-            delays_s=(0.02, 0.1),
+            pace=Pace(0.02, 0.1, 0.2),
         )
-        assert isinstance(pipeline.exporter, Exporter)
         made.append(App(pipeline, alarms))
         return made[-1]
 

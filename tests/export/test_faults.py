@@ -35,6 +35,8 @@ def assert_all_arrived(sink: Sink, app: App, targets: range, spool: Path) -> Non
     app.shutdown()
     assert sink.targets() == [str(target) for target in targets]
     sequence = [record["seq"] for record in sink.records]
+    if sequence[:2] == [2, 1]:  # sent ahead, to see whether the sink refuses everything (`Outbox.control`)
+        sequence[:2] = [1, 2]
     assert sequence == list(range(1, len(sequence) + 1))
     verdict = verify([MemorySource(sink.bodies)], trust=local_issuers(spool))
     assert (verdict.status, [f for f in verdict.findings if f.severity != "warning"]) == ("verified", [])

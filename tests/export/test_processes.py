@@ -1,0 +1,179 @@
+"""Real processes: killed, forked, stopped, and shipped for by another one."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from otel_audit.evidence.identity import local_issuers
+from otel_audit.verify import verify
+from tests.export.conftest import environment
+from tests.export.processes import EMITTER, FORKING, HOARDING
+from tests.export.sink import HttpSink, Reply, Request, Sink
+from tests.memory_source import MemorySource
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(spool: Path) -> Iterator[Start]:
+    """Start a Python program given as text, or `otel-audit` with arguments; killed at the end by its own pid."""
+    started: list[subprocess.Popen[str]] = []
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+    def run(sink: Sink, program: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        what = ["-m", "otel_audit.cli"] if program == "otel-audit" else ["-c", program]
+        process = subprocess.Popen(
+            [sys.executable, *what, *arguments],
+            env={**inherited, "PYTHONUNBUFFERED": "1", **environment(spool, sink, **variables)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+class Counter:
+    """How many events a process has accepted, in memory that a killed one cannot take back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_bytes(bytes(8))
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), 8)
+
+    @property
+    def value(self) -> int:
+        value: int = struct.unpack_from("q", self._memory)[0]
+        return value
+
+
+def assert_verified(sink: Sink, spool: Path) -> None:
+    verdict = verify([MemorySource(sink.bodies)], trust=local_issuers(spool))
+    assert [f for f in verdict.findings if f.severity != "warning"] == []
+    assert verdict.status == "verified"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_senders_killed_at_random_lose_nothing_that_was_accepted(
+    seed: int, start: Start, sink: Sink, spool: Path, tmp_path: Path
+) -> None:
+    """kill -9 while records are made, sealed, sent and acknowledged; the last process brings what they left."""
+    choice = random.Random(seed)
+    accepted: dict[str, int] = {}
+    for generation in range(4):
+        counter = Counter(tmp_path / f"counter-{generation}")
+        process = start(sink, EMITTER, str(counter.path), "12000", f"g{generation}")
+        enough, arrived = choice.randint(500, 6000), len(sink.bodies)
+        sink.wait_for(lambda arrived=arrived: len(sink.bodies) > arrived)  # type: ignore[misc]
+        while counter.value < enough:
+            assert process.poll() is None, process.communicate()[1]
+        process.kill()
+        process.wait()
+        accepted[f"g{generation}"] = counter.value
+
+    ship = start(sink, "otel-audit", "ship", "--once", "--json")
+    answer, errors = ship.communicate()
+
+    assert (ship.returncode, errors) == (0, "")
+    assert json.loads(answer.splitlines()[-1])["waiting"] == 0
+    arrived = set(sink.targets())
+    for name, count in accepted.items():
+        assert {f"{name}-{number}" for number in range(count)} <= arrived, f"{name} lost some"
+    assert_in_order(sink)
+    assert_verified(sink, spool)
+
+
+def assert_in_order(sink: Sink) -> None:
+    """Within each stream, by first arrival. A recovery may arrive ahead, with what it vouches for."""
+    last: dict[str, int] = {}
+    for record in sink.records:
+        if record["event"] != "audit.stream.recovered":
+            assert record["seq"] > last.get(record["stream"], 0)
+            last[record["stream"]] = record["seq"]
+
+
+def test_ship_delivers_for_processes_that_live_and_stops_at_sigterm(
+    start: Start, http_sink: HttpSink, spool: Path, tmp_path: Path
+) -> None:
+    counter = Counter(tmp_path / "counter")
+    alive = start(http_sink, EMITTER, str(counter.path), "300", "alive", OTEL_AUDIT_EXPORTER="none")
+    assert alive.stdout is not None
+    assert alive.stdout.readline() == "emitted\n"
+    assert http_sink.requests == []
+
+    ship = start(http_sink, "otel-audit", "ship")
+    http_sink.wait_for(lambda: len(http_sink.targets()) == 300)
+    ship.send_signal(signal.SIGTERM)
+    printed, errors = ship.communicate(timeout=30)
+
+    assert (ship.returncode, errors) == (0, "")
+    assert "records delivered" in printed
+    assert http_sink.targets() == [f"alive-{number}" for number in range(300)]
+
+
+def test_ship_once_says_no_when_the_sink_is_away(
+    start: Start, http_sink: HttpSink, spool: Path, tmp_path: Path
+) -> None:
+    counter = Counter(tmp_path / "counter")
+    start(http_sink, EMITTER, str(counter.path), "10", "x", OTEL_AUDIT_EXPORTER="none").communicate("\n")
+    http_sink.close()
+
+    ship = start(http_sink, "otel-audit", "ship", "--once", "--json")
+    printed, errors = ship.communicate()
+
+    assert ship.returncode == 1
+    assert json.loads(printed.splitlines()[-1])["waiting"] > 10
+    assert "cannot be reached" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_forked_child_delivers_its_own_records(start: Start, sink: Sink, spool: Path) -> None:
+    process = start(sink, FORKING)
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    sink.wait_for(lambda: {"parent", "child", "parent again"} <= set(sink.targets()))
+
+    ship = start(sink, "otel-audit", "ship", "--once")
+    ship.communicate()
+    assert ship.returncode == 0, "the child ended by os._exit: its stream is ended and its rest delivered"
+    assert_verified(sink, spool)
+
+
+def test_memory_stays_flat_while_a_sink_is_away(start: Start, http_sink: HttpSink) -> None:
+    """What waits, waits on disk: 50 MB there, and one batch in memory."""
+
+    def refuse(request: Request) -> Reply:
+        http_sink.requests.clear()  # the sink's own memory is not the question
+        return Reply(status=503, is_taken=False)
+
+    http_sink.behaviour = refuse
+    process = start(http_sink, HOARDING)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == "began\n"
+    http_sink.wait_for(lambda: http_sink.requests == [])
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+    grown_kib = int(process.stdout.readline())
+
+    assert grown_kib < 16 << 10
