@@ -27,11 +27,12 @@ _CACHED_CHARACTERS = 256
 
 _ATTRIBUTE = b"\x32"  # LogRecord.attributes = 6
 _LOG_RECORD = b"\x12"  # ScopeLogs.log_records = 2
-_BEHALF = "audit.actor.on_behalf_of.id"
-_PER_RECORD = frozenset(("audit.sequence.number", "audit.sequence.previous_hash", "audit.integrity.value"))
-_REPEATING = tuple((name, *path) for name, path in MEMBERS.items() if len(path) == 1 and name not in _PER_RECORD)
-_NEW = tuple((name, *path) for name, path in MEMBERS.items() if name in _PER_RECORD)
-_OF_OBJECTS = tuple((name, *path) for name, path in MEMBERS.items() if len(path) == 2)
+_NAMES = {path: name for name, path in MEMBERS.items()}
+_NUMBER, _PREVIOUS, _SIGNATURE = _NAMES["seq",], _NAMES["prev",], _NAMES["sig",]
+_BEHALF = _NAMES["actor", "on_behalf_of", "id"]
+_HEAD = tuple(_NAMES[member,] for member in ("stream", "schema", "event", "action", "outcome"))
+_ACTOR = tuple(_NAMES["actor", member] for member in ("id", "type", "auth", "name"))
+_ENDS = tuple((member, _NAMES[member, "id"], _NAMES[member, "type"]) for member in ("target", "source"))
 _SPECIAL = NOT_PROJECTED | {*MEMBERS, RECORD_ID, INTEGRITY_CANONICALIZATION, SEQUENCE_END}
 
 _LATEST_NANO = 2**64 - 1
@@ -74,7 +75,7 @@ class Encoder:
 
     def __init__(self, attributes: Literal["all", "core"] = "all") -> None:
         self._has_context = attributes == "all"
-        self._cache: dict[tuple[str, str], bytes] = {}
+        self._cache: dict[tuple[str | None, ...], bytes] = {}
         self._seconds: tuple[str, int] = ("", 0)
 
     def log_record(self, body: bytes, members: Mapping[str, Any]) -> bytes:
@@ -91,67 +92,83 @@ class Encoder:
             raise NotARecord(f"not a record: {error!r}") from error
 
     def _log_record(self, body: bytes, members: Mapping[str, Any]) -> bytes:
-        parts: list[bytes] = []
-        time_nano = self._nanos(members["time"])
-        if time_nano:  # proto3: a zero is not written
-            parts += (b"\x09", _pack_time(time_nano))
-        size = len(body)
-        parts += (b"\x2a", varint(size + 1 + len(varint(size))), b"\x0a", varint(size), body)
+        time, observed = members["time"], members["observed"]
+        time_nano = self._nanos(time)
+        observed_nano = time_nano if observed == time else self._nanos(observed)
+        size = varint(len(body))
+        parts = [
+            b"\x09" + _pack_time(time_nano) if time_nano else b"",  # proto3: a zero is not written
+            b"\x2a" + varint(1 + len(size) + len(body)) + b"\x0a" + size,
+            body,
+        ]
         self._attributes(members, parts)
-        if "trace_id" in members:
-            parts.append(delimited(b"\x4a", bytes.fromhex(members["trace_id"])))
-        if "span_id" in members:
-            parts.append(delimited(b"\x52", bytes.fromhex(members["span_id"])))
-        observed_nano = self._nanos(members["observed"])
+        trace_id, span_id = members.get("trace_id"), members.get("span_id")
+        if trace_id is not None:
+            parts.append(delimited(b"\x4a", bytes.fromhex(trace_id)))
+        if span_id is not None:
+            parts.append(delimited(b"\x52", bytes.fromhex(span_id)))
         if observed_nano:
-            parts += (b"\x59", _pack_time(observed_nano))
+            parts.append(b"\x59" + _pack_time(observed_nano))
         parts.append(delimited(b"\x62", members["event"].encode()))
-        return delimited(_LOG_RECORD, b"".join(parts))
+        made = b"".join(parts)
+        return _LOG_RECORD + varint(len(made)) + made
 
     def _attributes(self, members: Mapping[str, Any], parts: list[bytes]) -> None:
-        cached, cache = self._cached, self._cache
-        seq = members["seq"]
-        if type(seq) is not int:
+        cache = self._cache
+        stream, seq, event, actor = members["stream"], members["seq"], members["event"], members["actor"]
+        if type(seq) is not int or seq < 1:
             raise TypeError("seq")
-        parts.append(_string(RECORD_ID, f"{members['stream']}-{seq}"))
-        for name, member in _REPEATING:
-            value = members[member]
-            parts.append(cache.get((name, value)) or cached(name, value))
-        for name, member in _NEW:
+        parts.append(_string(RECORD_ID, f"{stream}-{seq}") + _count(_NUMBER, seq, _ATTRIBUTE))
+        # what changes little from record to record is kept as one piece
+        head = (stream, members["schema"], event, members["action"], members["outcome"])
+        parts.append(cache.get(head) or self._keep(_HEAD, head))
+        who = (actor["id"], actor["type"], actor.get("auth"), actor.get("name"))
+        parts.append(cache.get(who) or self._keep(_ACTOR, who))
+        if "on_behalf_of" in actor:
+            parts.append(_string(_BEHALF, actor["on_behalf_of"]["id"]))
+        for member, id_name, type_name in _ENDS:
             if member in members:
-                parts.append(_attribute(name, members[member]))
-        for name, member, inner in _OF_OBJECTS:
-            object_ = members.get(member)
-            if object_ is not None and inner in object_:
-                value = object_[inner]
-                parts.append(cache.get((name, value)) or cached(name, value))
-        if "on_behalf_of" in members["actor"]:
-            parts.append(cached(_BEHALF, members["actor"]["on_behalf_of"]["id"]))
+                end = members[member]
+                kind = (type_name, end["type"])
+                parts.append(_string(id_name, end["id"]) + (cache.get(kind) or self._cached(*kind)))
+        if "prev" in members:
+            parts.append(_string(_PREVIOUS, members["prev"]))
         if "sig" in members:
-            parts.append(cached(INTEGRITY_CANONICALIZATION, CANONICALIZATION))
-        if members["event"] == "audit.stream.close":
+            parts.append(_string(_SIGNATURE, members["sig"]) + _CANONICAL)
+        if event == "audit.stream.close":
             parts.append(_attribute(SEQUENCE_END, True))
         if self._has_context and "context" in members:
-            self._context(members, parts)
+            self._context(members, members["context"], parts)
 
-    def _context(self, members: Mapping[str, Any], parts: list[bytes]) -> None:
+    def _context(self, members: Mapping[str, Any], context: Mapping[str, Any], parts: list[bytes]) -> None:
         cached, cache = self._cached, self._cache
-        context = members["context"]
         if not _SPECIAL.isdisjoint(context):
             context = {name: context[name] for name in context if not _is_left_out(members, name)}
-        for name, value in context.items():
-            known = cache.get((name, value)) if type(value) is str else None
-            parts.append(known or cached(name, value))
+        for item in context.items():
+            if type(item[1]) is str:
+                parts.append(cache.get(item) or cached(*item))
+            else:
+                parts.append(_attribute(*item))
 
-    def _cached(self, name: str, value: object) -> bytes:
-        """The attribute, remembered where it is a short string: True is not 1, so only strings are keys."""
-        if type(value) is not str or len(value) > _CACHED_CHARACTERS:
-            return _attribute(name, value)
+    def _cached(self, name: str, value: str) -> bytes:
+        """An attribute of a string, remembered where that is short. Strings only: to a dictionary True is 1."""
         made = _string(name, value)
+        if len(value) <= _CACHED_CHARACTERS:
+            self._remember((name, value), made)
+        return made
+
+    def _keep(self, names: tuple[str, ...], values: tuple[str | None, ...]) -> bytes:
+        """Several attributes of strings as one piece, without those that are None."""
+        made = b"".join(
+            _string(name, value) for name, value in zip(names, values, strict=True) if value is not None
+        )
+        self._remember(values, made)
+        return made
+
+    def _remember(self, key: tuple[str | None, ...], made: bytes) -> None:
         if len(self._cache) >= _CACHE_LIMIT:
             self._cache.clear()
-        self._cache[name, value] = made
-        return made
+        self._cache[key] = made
 
     def _nanos(self, text: str) -> int:
         second, start_nano = self._seconds
@@ -183,17 +200,29 @@ def _is_left_out(members: Mapping[str, Any], name: str) -> bool:
 def _attribute(name: str, value: object, tag: bytes = _ATTRIBUTE) -> bytes:
     if type(value) is str:
         return _string(name, value, tag)
+    if type(value) is int and value >= 0:
+        return _count(name, value, tag)
     return delimited(tag, delimited(b"\x0a", name.encode()) + delimited(b"\x12", _any_value(value)))
 
 
 def _string(name: str, text: str, tag: bytes = _ATTRIBUTE) -> bytes:
     """`KeyValue{key, AnyValue{string_value}}`."""
     key, data = name.encode(), text.encode()
-    size = len(data)
-    total = len(key) + size + 6
+    size, length = len(data), len(key)
+    total = length + size + 6
     if total < 0x80:  # every length is one byte
-        return b"%b%c\x0a%c%b\x12%c\x0a%c%b" % (tag, total, len(key), key, size + 2, size, data)
+        return b"%b%c\x0a%c%b\x12%c\x0a%c%b" % (tag, total, length, key, size + 2, size, data)
     return delimited(tag, delimited(b"\x0a", key) + delimited(b"\x12", delimited(b"\x0a", data)))
+
+
+def _count(name: str, value: int, tag: bytes) -> bytes:
+    """`KeyValue{key, AnyValue{int_value}}`, of one that is not negative."""
+    key, data = name.encode(), varint(value)
+    size, length = len(data), len(key)
+    total = length + size + 5
+    if total < 0x80:
+        return b"%b%c\x0a%c%b\x12%c\x18%b" % (tag, total, length, key, size + 1, data)
+    return delimited(tag, delimited(b"\x0a", key) + delimited(b"\x12", b"\x18" + data))
 
 
 def _any_value(value: object) -> bytes:
@@ -208,6 +237,9 @@ def _any_value(value: object) -> bytes:
         values = [delimited(b"\x0a", _any_value(item)) for item in cast("list[object]", value)]
         return delimited(b"\x2a", b"".join(values))
     raise TypeError(f"a context value of type {kind.__name__}")
+
+
+_CANONICAL = _string(INTEGRITY_CANONICALIZATION, CANONICALIZATION)
 
 
 def resource_head(resource: Mapping[str, object], scope_name: str, scope_version: str) -> tuple[bytes, bytes]:
