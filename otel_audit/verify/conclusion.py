@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[Severity, tuple[str, ...]], ...] = (
     ("warning", WARNING_KINDS),
 )
 _ORDER: tuple[tuple[str, Severity], ...] = tuple((kind, severity) for severity, kinds in _KINDS for kind in kinds)
-_RANK = {entry: rank for rank, entry in enumerate(_ORDER)}
+_RANK: dict[tuple[str, str], int] = {entry: rank for rank, entry in enumerate(_ORDER)}
 
 
 class Conclusion:

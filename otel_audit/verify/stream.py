@@ -6,18 +6,20 @@ recoveries) is kept for `resolve.py`. Memory is that of one stream: nothing is k
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.merkle import Tree
-from otel_audit.evidence.record import CLOSE, GAP, LINKED, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
+from otel_audit.evidence.record import CLOSE, GAP, LINKED, MAX_INTEGER, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
 from otel_audit.evidence.rfc3339 import unix_nanos
 from otel_audit.evidence.signatures import is_sound_key, verify
 from otel_audit.verify.certificates import check_path
 from otel_audit.verify.notes import Notes
 from otel_audit.verify.reference import Naming, Reference, Retirement
+from otel_audit.verify.run import Run
 from otel_audit.verify.standing import End, Held, Marks, Opening, Tail, Terms
 
 MAX_INTERVAL_MS = 300_000
@@ -60,6 +62,7 @@ class StreamCheck:
         self.run_start = 1
         """First `seq` after record 1 that the window has."""
         self._terms = terms
+        self._marked = sorted(marks.seqs)
         self._recent = Notes()
         self._current = Held()
         self._before: Sequence[str] = ()
@@ -129,6 +132,45 @@ class StreamCheck:
             self.tail.add(seq, observed, is_future=observed > self._terms.now)
         if self._terms.is_window:
             self._move_window(seq, observed, is_signed=is_signed)
+
+    def plain_run(self) -> Run | None:
+        """Where a run of plain records may begin, None where every record needs `take`."""
+        opening = self.opening
+        if (
+            opening is None
+            or opening.signs_records
+            or self.closed_at is not None
+            or self._terms.is_window
+            or self.marks.ended_at is not None
+            or len(self._current.hashes) != 1
+        ):
+            return None
+        latest = min(self._terms.now, opening.path.not_after)
+        at = bisect_right(self._marked, self.last_seq)
+        before = self._marked[at] if at < len(self._marked) else MAX_INTEGER
+        return Run(self.stream, self.last_seq, self._current.hashes[0], self.last_observed, latest, before)
+
+    def take_run(self, run: Run) -> None:
+        """Take in what *run*, which `plain_run` began, has gathered since."""
+        count = len(run.leaves)
+        if not count:
+            return
+        tail = self.tail
+        if not tail.records:
+            tail.first_seq = self.last_seq + 1
+            tail.first_observed = tail.latest_observed = run.first_observed
+        tail.records += count
+        tail.latest_observed = max(tail.latest_observed, run.observed)
+        if self._tree is not None:
+            self._tree.extend(self._leaves)
+            self._tree.extend(run.leaves[:-1])
+            self._leaves = run.leaves[-1:]
+        # Of the record before the last only the hash is wanted, in case the last one is forked.
+        self._before = self._current.hashes if count == 1 else (run.leaves[-2].hex(),)
+        self._current = Held([run.record_hash], run.observed)
+        self.records += count
+        self.last_seq = run.seq
+        self.last_observed = run.observed
 
     def finish(self) -> None:
         """Take note that there are no more records."""

@@ -159,7 +159,7 @@ class _Reading:
             del lanes[at]
             self._tallies.pop(stream, None)
             return False
-        self._tallies[stream] = list(tallies.values())
+        self._tallies[stream] = tallies
         if check.records:
             self.checks[stream] = check
         if check.is_good:
