@@ -6,6 +6,7 @@ The pipeline that `configure()` installs; every stage meets here, and nothing is
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 from opentelemetry import trace
@@ -52,6 +53,9 @@ class AuditPipeline:
         self._service = Actor(declaration.service, "service")
         self._is_closed_mode = declaration.fail_mode == "closed"
         self._syncs = writer.config.fsync == "always"
+        self._end = threading.RLock()
+        self._is_ending = False
+        self._after_end: list[Callable[[], object]] = []
 
     def record(self, event: AuditEvent) -> Receipt:
         """See `logger.Pipeline.record`."""
@@ -78,17 +82,28 @@ class AuditPipeline:
         """See `logger.Pipeline.admit`."""
         return self.writer.admit() if self._is_closed_mode else None
 
-    def shutdown(self, timeout_s: float) -> None:
-        """Close the stream, sync it, end the thread; safe to call twice.
+    def shutdown(self, timeout_s: float, then: Callable[[], object] = lambda: None) -> None:
+        """Close the stream, sync it, end the thread, and do *then*; safe to call twice, and from any thread.
 
-        Called from within a record of this very thread (a signal handler), it is done right after that record.
+        A signal handler may call it in the middle of a record, or of a shutdown, of its own thread: what it asks
+        for is then done right after that.
         """
+        self._after_end.append(then)
         self.writer.when_idle(lambda: self._shutdown(timeout_s))
 
     def _shutdown(self, timeout_s: float) -> None:
-        self.keeper.stop(timeout_s)
-        self.writer.shut()
-        self.keeper.finish()
+        with self._end:
+            if self._is_ending:
+                return
+            self._is_ending = True
+            try:
+                self.keeper.stop(timeout_s)
+                self.writer.shut()
+                self.keeper.finish()
+            finally:
+                self._is_ending = False
+        while self._after_end:
+            self._after_end.pop(0)()
 
     def _append(self, event: AuditEvent) -> Receipt:
         request = current_request.get()
@@ -111,6 +126,6 @@ class AuditPipeline:
         try:
             members = event_members(event, Attribution(actor, source, trace_id, span_id))
         except InvalidEvent:
-            self.writer.lose("invalid", event.time_unix_nano)
+            self.writer.lose("invalid")
             raise
         return self.writer.append(members, event.time_unix_nano)
