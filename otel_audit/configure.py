@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import base64
 import logging
 import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from otel_audit.capture.http import HttpCaptureConfig, configure_http
 from otel_audit.capture.policy import Policy
 from otel_audit.capture.redaction import configure_hash_key
 from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
+from otel_audit.ending import close_with_child, close_with_process
 from otel_audit.errors import IdentityError, InvalidSetting
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.identity import Identity, StreamKey
@@ -36,6 +37,9 @@ from otel_audit.spool.writer import Writer, WriterConfig
 
 _log = logging.getLogger("otel_audit")
 
+_last: AuditPipeline | None = None
+"""The pipeline that was shut down last, or is just being."""
+
 SYSTEM_CLOCK = Clock(time.time_ns, time.monotonic_ns)
 
 
@@ -51,7 +55,7 @@ def configure(settings: Settings | None = None) -> None:
     """Make this process audit: build its pipeline and install it. Called again, it replaces the one before.
 
     *settings* None: from the environment. Nothing is opened yet: the stream begins with the first event, or now
-    when a crashed process has left one to be ended.
+    when a crashed process has left one to be ended. It is closed when the process ends or is told to; see `ending`.
 
     Raises:
         InvalidSetting: a variable, or the policy file, says something that is not accepted.
@@ -68,9 +72,11 @@ def configure(settings: Settings | None = None) -> None:
     alarms = Alarms()
     ground = _prepare(settings, alarms)
     pipeline = build(settings, policy, ground.storage, open_identity(settings), alarms, place=ground.place)
+    pipeline.keeper.on_start = close_with_child
     configure_http(HttpCaptureConfig(settings.trusted_proxies, settings.actor_header))
     configure_sql(SqlCaptureConfig(query_text=settings.query_text))
     _replace(pipeline)
+    close_with_process(shutdown_then)
     alarms.say()
     if isinstance(ground.storage, DiskStorage) and find_crashed(ground.storage.service_directory) is not None:
         pipeline.keeper.wake()
@@ -82,6 +88,15 @@ def shutdown(timeout_s: float = 5.0) -> None:
     Afterwards `emit` raises `NotConfigured`, and instrumentations are silent.
     """
     _replace(None, timeout_s)
+
+
+def shutdown_then(timeout_s: float, then: Callable[[], object]) -> None:
+    """As `shutdown`, and *then* do that; for a signal handler, which may interrupt anything.
+
+    In the middle of a record, or of another shutdown, of its own thread it returns at once, and both are done
+    right after that.
+    """
+    _replace(None, timeout_s, then)
 
 
 def recover(settings: Settings) -> dict[str, list[End]]:
@@ -226,12 +241,12 @@ def _prepare(settings: Settings, alarms: Alarms) -> _Ground:
     )
 
 
-def _replace(pipeline: Pipeline | None, timeout_s: float = 5.0) -> None:
+def _replace(pipeline: Pipeline | None, timeout_s: float = 5.0, then: Callable[[], object] = lambda: None) -> None:
+    global _last  # noqa: PLW0603 - a signal handler may interrupt its shutdown
     previous = install(pipeline)
     if isinstance(previous, AuditPipeline):
-        previous.shutdown(timeout_s)
-
-
-def close_at_exit() -> None:
-    """Close the stream when the interpreter exits; last of all, because registered first."""
-    atexit.register(lambda: shutdown(5.0))
+        _last = previous
+    if _last is None:
+        then()
+    else:
+        _last.shutdown(timeout_s, then)

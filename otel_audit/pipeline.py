@@ -92,16 +92,20 @@ class AuditPipeline:
         self.writer.when_idle(lambda: self._shutdown(timeout_s))
 
     def _shutdown(self, timeout_s: float) -> None:
-        with self._end:
-            if self._is_ending:
-                return
-            self._is_ending = True
+        # in vain where another thread's shutdown waits for something that this one, interrupted, holds
+        if self._end.acquire(timeout=timeout_s):
             try:
-                self.keeper.stop(timeout_s)
-                self.writer.shut()
-                self.keeper.finish()
+                if self._is_ending:
+                    return  # this very thread is at it
+                self._is_ending = True
+                try:
+                    self.keeper.stop(timeout_s)
+                    self.writer.shut()
+                    self.keeper.finish()
+                finally:
+                    self._is_ending = False
             finally:
-                self._is_ending = False
+                self._end.release()
         while self._after_end:
             self._after_end.pop(0)()
 

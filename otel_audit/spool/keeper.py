@@ -37,6 +37,8 @@ class Keeper:
         self._pid = 0
         self._is_stopping = False
         self._crashed_at_s = self._retired_at_s = float("-inf")
+        self.on_start: Callable[[], None] = lambda: None
+        """Told when the thread starts: this process has begun to write."""
         writer.on_work = self.wake
 
     def wake(self) -> None:
@@ -47,7 +49,14 @@ class Keeper:
             self._wake = threading.Event()
             self._crashed_at_s = self._retired_at_s = float("-inf")
             self._thread = threading.Thread(target=self._run, name="otel-audit-keeper", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # a limit of the machine's, or the interpreter is going down
+                self._pid = 0
+                self._writer.alarms.note("keeper", f"no thread to seal the log with ({error}); it is tried again")
+                return
+            self._writer.alarms.over("keeper", "the log is sealed again")
+            self.on_start()
         self._wake.set()
 
     def stop(self, timeout_s: float) -> None:
@@ -141,7 +150,7 @@ class Keeper:
         )
 
     def _link(self, new: LiveStream, head: Head) -> None:
-        with self._writer.lock:
+        with self._writer.making():
             if self._writer.live is new and not new.is_broken:
                 new.link([head])
 
@@ -160,7 +169,7 @@ class Keeper:
         live = writer.live
         if live is None or live.slot.is_in_place():
             return
-        with writer.lock:
+        with writer.making():
             if writer.live is not live:
                 return
             try:

@@ -6,6 +6,7 @@ the policy; `LiveStream` writes the rest.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -70,7 +71,8 @@ class LiveStream:
         """Monotonic time of the last signed record."""
         self._offset_nano = clock.unix_nano() - clock.monotonic_nano()
         self._clock = clock
-        self._sync_lock = threading.Lock()
+        self._sync_lock = threading.RLock()
+        """Re-entrant: a signal handler that closes the stream may interrupt its own thread's sync."""
 
     def is_unfit(self, unix_nano: int, monotonic_nano: int) -> CloseReason | None:
         """Why nothing but the close may be written now; None while events may."""
@@ -85,18 +87,34 @@ class LiveStream:
             NoSpace: nothing was written; the stream goes on.
             OSError: the stream is broken.
         """
+        before = self.stream.seq
         try:
             self.slot.append(draft.body + b"\n", is_lifecycle=is_lifecycle)
+            self.stream.advance(draft, closes=closes)
         except OSError as error:
             # NoSpace is raised before the first byte: the only failure after which the stream may go on
             self.is_broken = not isinstance(error, NoSpace)
             raise
-        self.stream.advance(draft, closes=closes)
+        except BaseException:
+            self._settle(draft, before, closes=closes)
+            raise
         if draft.is_signed:
             self.signed_nano = self._clock.monotonic_nano()
             self.first_unsealed_nano = None
         elif self.first_unsealed_nano is None:
             self.first_unsealed_nano = self._clock.monotonic_nano()
+
+    def _settle(self, draft: Draft, before: int, *, closes: bool) -> None:
+        """A signal handler raised (KeyboardInterrupt) in the middle of `write`: go on from what stands there.
+
+        Else the next record would take the number of one that is written.
+        """
+        self.is_broken = True
+        if self.stream.seq == before:
+            with contextlib.suppress(OSError):  # part of a line stands there: the stream stays broken
+                if self.slot.ends_with(draft.body + b"\n"):
+                    self.stream.advance(draft, closes=closes)
+                self.is_broken = False
 
     def write_lifecycle(self, event: str, context: Mapping[str, Any]) -> str:
         """Append a signed record about the log; returns its reference.
@@ -238,7 +256,7 @@ def open_stream(
         live.mentions.take("audit.stream.open", {"audit.predecessors": [head.reference for head in first]})
         live.write(live.stream.draft_policy(clock.unix_nano()), is_lifecycle=True)
         live.link(heads[MAX_PREDECESSORS:])
-    except OSError:
+    except BaseException:  # a signal handler's too: nobody would seal it, and its lock keeps others from ending it
         live.slot.abandon()
         live.slot.release()
         raise

@@ -10,11 +10,12 @@ in the middle of a record is served right after that record. A forked child star
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,6 +103,9 @@ class Writer:
             self._is_busy = True
             try:
                 receipt = self._append(members, happened)
+            except BaseException:
+                self._drop_broken()
+                raise
             finally:
                 self._is_busy = False
         if self._later:
@@ -139,7 +143,7 @@ class Writer:
         Raises:
             NoRoom: there is none, or no stream can be opened.
         """
-        with self.lock:
+        with self.making():
             try:
                 live = self._present()
                 need = (self._admitted + 1) * ADMISSION_BYTES
@@ -148,8 +152,6 @@ class Writer:
             except (OSError, IdentityError) as error:
                 self.note(error)
                 raise NoRoom(f"no room for the audit records of this request: {error}") from error
-            finally:
-                self.alarms.say()
             self._admitted += 1
         return self._dismiss
 
@@ -162,7 +164,7 @@ class Writer:
         for _ in range(2):
             observed = clock.unix_nano()
             live = self.live
-            if live is None or live.is_unfit(observed, clock.monotonic_nano()):
+            if live is None or live.is_broken or live.is_unfit(observed, clock.monotonic_nano()):
                 try:
                     live = self._present()
                 except (OSError, IdentityError) as error:
@@ -189,6 +191,31 @@ class Writer:
             return receipt
         return self.lose("write-failed", happened)
 
+    @contextlib.contextmanager
+    def making(self) -> Generator[None]:
+        """Hold the writer while records are made; what this thread emits meanwhile follows afterwards.
+
+        A signal handler, or a finaliser that the garbage collector runs in any thread at any allocation, may emit.
+        """
+        with self.lock:
+            was_busy, self._is_busy = self._is_busy, True
+            try:
+                yield
+            except BaseException:
+                self._drop_broken()
+                raise
+            finally:
+                self._is_busy = was_busy
+        if not was_busy:
+            self._do_later()
+            self.alarms.say()
+
+    def _drop_broken(self) -> None:
+        """After a failed sync, or a signal handler's exception in the middle of a record."""
+        live = self.live
+        if live is not None and live.is_broken:
+            self.give_up(live, OSError(errno.EIO, f"stream {live.stream.id} may have lost its last records"))
+
     # Streams
 
     def _present(self) -> LiveStream:
@@ -197,6 +224,7 @@ class Writer:
             raise NotConfigured(
                 "the audit pipeline of this process was shut down: call otel_audit.configure() again"
             )
+        self._drop_broken()
         live = self.live
         if live is not None:
             unfit = live.is_unfit(self.clock.unix_nano(), self.clock.monotonic_nano())
@@ -255,7 +283,8 @@ class Writer:
     def _end(self, old: LiveStream, reason: CloseReason, new: LiveStream | None) -> None:
         self.live = None
         try:
-            self._write_gaps(old)
+            with contextlib.suppress(NoSpace):  # the close counts them too, and its room is reserved
+                self._write_gaps(old)
             old.close(reason, new.stream.id if new is not None and reason == "rotation" else None)
         except OSError as error:
             self.give_up(old, error)
@@ -292,7 +321,7 @@ class Writer:
 
     def tell_gaps(self) -> None:
         """Write what was lost into the log, if there is room for it again."""
-        with self.lock:
+        with self.making():
             live = self.live
             if live is None or not self._gaps:
                 return
@@ -316,7 +345,7 @@ class Writer:
 
     def seal_if_due(self) -> None:
         """Seal the present stream when it owes a seal."""
-        with self.lock:
+        with self.making():
             live = self.live
             if live is None or self.clock.monotonic_nano() < self.seal_due_nano(live):
                 return
@@ -342,7 +371,7 @@ class Writer:
 
     def rotate_if_due(self) -> None:
         """Replace the present stream when it is old, long or large enough, or the clock has stepped."""
-        with self.lock:
+        with self.making():
             live = self.live
             if live is None:
                 return
@@ -363,7 +392,7 @@ class Writer:
         Raises:
             OSError, IdentityError: it could not be written; nothing will refer to it.
         """
-        with self.lock:
+        with self.making():
             live = self._present()
             if only_in is not None and live.stream.id != only_in:
                 return False
@@ -383,7 +412,7 @@ class Writer:
         Raises:
             OSError, IdentityError: none can be opened.
         """
-        with self.lock:
+        with self.making():
             return self._present().stream.id
 
     def take_ended(self) -> list[tuple[LiveStream, LiveStream | None]]:
@@ -404,7 +433,7 @@ class Writer:
 
     def shut(self) -> None:
         """Close the present stream; later events are refused."""
-        with self.lock:
+        with self.making():
             self._is_shut = True
             if self.live is not None:
                 self._end(self.live, "shutdown", None)
@@ -415,7 +444,8 @@ class Writer:
                 action = self._later.popleft()
             except IndexError:  # another thread was quicker
                 return
-            action()
+            with contextlib.suppress(NotConfigured):  # an event after the end; its receipt says that it is lost
+                action()
 
     def forget_parent(self) -> None:
         """In a forked child: what is open belongs to the parent; this process has written nothing yet."""
