@@ -16,7 +16,7 @@ from otel_audit.event import Target
 from otel_audit.logger import AuditLogger, get_audit_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,7 +69,7 @@ def audited(
 
 
 @contextmanager
-def _recording(audit: AuditLogger, event: str, action: str, target: Target | None) -> Iterator[None]:
+def _recording(audit: AuditLogger, event: str, action: str, target: Target | None) -> Generator[None]:
     release = audit.admit()
     try:
         yield

@@ -9,7 +9,7 @@ Loaded by pytest through its entry point `pytest11`, so it imports the rest only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,7 @@ class AuditLog:
 
 
 @contextmanager
-def recording(**environment: str) -> Iterator[AuditLog]:
+def recording(**environment: str) -> Generator[AuditLog]:
     """Audit in memory inside the block, with `OTEL_AUDIT_*` as given and all else as by default.
 
     The process's own pipeline, if it has one, is put back afterwards.
@@ -155,9 +155,10 @@ def assert_audited(audit_log: AuditLog) -> Callable[..., Record]:
 def _matches(record: Record, wanted: Mapping[str, str | None]) -> bool:
     for name, pattern in wanted.items():
         if pattern is not None:
-            value = record.get(name)
-            text = value.get("id", "") if isinstance(value, dict) else value
-            if not fnmatchcase(str(text), pattern):
+            # actor and target are objects, absent where an event has no target
+            value: Any = record.get(name, {"id": ""})
+            text: str = value if isinstance(value, str) else value["id"]
+            if not fnmatchcase(text, pattern):
                 return False
     return True
 

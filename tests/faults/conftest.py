@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -50,7 +51,7 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
         process.communicate()
 
 
-def bodies(spool: Path) -> dict[str, list[dict[str, object]]]:
+def bodies(spool: Path) -> dict[str, list[dict[str, Any]]]:
     """Members of every whole record in the spool, by stream."""
     return {
         path.parent.name: [orjson.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
@@ -59,6 +60,6 @@ def bodies(spool: Path) -> dict[str, list[dict[str, object]]]:
 
 
 @pytest.fixture
-def read(spool: Path) -> Callable[[], dict[str, list[dict[str, object]]]]:
+def read(spool: Path) -> Callable[[], dict[str, list[dict[str, Any]]]]:
     """Read the spool as any JSON Lines reader would."""
     return lambda: bodies(spool)
