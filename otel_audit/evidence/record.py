@@ -76,7 +76,7 @@ def _remember(table: set[_T], entry: _T) -> None:
     table.add(entry)
 
 
-def problem(m: dict[str, Any], known_prev: str = "") -> str | None:  # noqa: PLR0912 - calls cost more than tests
+def problem(m: dict[str, Any], known_prev: str = "") -> str | None:  # noqa: PLR0912, PLR0915 - calls cost more than tests
     """Say why the members *m* of a parsed body are no record; None when they are one.
 
     Also refuses members that are not in canonical order, at any depth, so that a caller who has compared

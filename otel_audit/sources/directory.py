@@ -14,7 +14,7 @@ from pathlib import Path
 
 from otel_audit.errors import SourceError
 from otel_audit.sources.lines import read_lines
-from otel_audit.sources.source import Batch, Lane
+from otel_audit.sources.source import Batch, Lane, LaneGone
 from otel_audit.sources.spill import key_of, reorder
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -64,10 +64,16 @@ class FileLane:
 
         Raises:
             SourceError: a file cannot be read.
+            LaneGone: the stream's directory is not there any more.
         """
         for file in self.files:
-            for lines in read_lines(file):
-                yield Batch(lines)
+            try:
+                for lines in read_lines(file):
+                    yield Batch(lines)
+            except SourceError:
+                if self.stream is not None and not file.parent.exists():
+                    raise LaneGone(self.name) from None
+                raise
 
 
 class DirectorySource:
@@ -113,7 +119,8 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
 
     # Links to directories are not followed: a hostile one may lead anywhere, or round in a circle.
     for directory, below, names in os.walk(top, onerror=refuse):
-        below.sort()
+        # What retention is removing and what is just being made stands in no reader's sight.
+        below[:] = sorted(name for name in below if not name.startswith((".", "retiring-")))
         yield Path(directory), names
 
 

@@ -97,7 +97,8 @@ class Streams:
                 report("missing-stream", stream, None, "a witness has seen it, and no source holds it", 1)
         since = self._terms.since
         for retirement in self._retirements:
-            if retirement.by in concerned and (since is None or retirement.observed >= since):
+            is_pending = retirement.observed > self._terms.now
+            if retirement.by in concerned and not is_pending and (since is None or retirement.observed >= since):
                 self._judge_retirement(retirement, report)
 
     def _recoveries(self, stream: str) -> list[Naming]:
@@ -227,7 +228,12 @@ class Streams:
         since = self._terms.since
         if self._may_be_late(naming.observed) or (since is not None and naming.observed < since):
             return True
-        listing = {r.place for r in self._retirements if naming.stream in r.streams}
+        service = self._checks[naming.by].service
+        listing = {
+            retirement.place
+            for retirement in self._retirements
+            if naming.stream in retirement.streams and self._checks[retirement.by].service == service
+        }
         return all(self._around.places[source] in listing for source in self._checks[naming.by].holders)
 
     def _judge_retirement(self, retirement: Retirement, report: Report) -> None:

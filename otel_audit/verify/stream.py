@@ -36,6 +36,7 @@ class StreamCheck:
         self.stream = stream
         self.marks = marks
         self.opening: Opening | None = None
+        self.is_open_signed = False
         self.records = 0
         """Distinct ones."""
         self.future = 0
@@ -294,7 +295,8 @@ class StreamCheck:
             return
         if event == CLOSE and self.closed_at is None:
             self.closed_at = seq
-        if observed <= self._terms.now:
+        if observed <= self._terms.now or event == RETIRED:
+            # What is pending names nothing; but a stream that it says was retired is not missing for that.
             self._listen(context, event, seq, observed)
 
     def _check_seal(self, context: dict[str, Any], seq: int) -> None:
@@ -328,6 +330,7 @@ class StreamCheck:
         self.future += self.tail.future + (observed > self._terms.now)
         self.tail = Tail()
         self.signed_seq = seq
+        self.is_open_signed = self.is_open_signed or (seq == 1 and m["event"] == OPEN)
         self._signed = self._current
         self.notes.take_over(self._recent)
 
