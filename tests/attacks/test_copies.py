@@ -140,11 +140,12 @@ def test_two_mixed_files_that_begin_with_one_stream_are_both_read(world: World) 
     assert verdict.records == sum(len(lines) for lines in world.lines.values())
 
 
-def test_a_copied_first_line_does_not_keep_a_mixed_file_from_being_read(world: World) -> None:
-    """A duplicate is harmless, and must not be made into a blindfold."""
-    world.edit("other", 4, outcome="failure")
+@pytest.mark.parametrize("label", ["second", "other"])
+def test_a_copied_first_line_does_not_keep_a_mixed_file_from_being_read(world: World, label: str) -> None:
+    """A duplicate is harmless, and must not be made into a blindfold for either file."""
+    world.edit(label, 4, outcome="failure")
     first = world.lines["first"] + world.lines["second"] + world.lines["third"]
 
     verdict = _mixed(world, first, [first[0], *world.lines["newest"], *world.lines["other"]])
 
-    assert world.finding("other", verdict) == ("altered", 4)
+    assert world.finding(label, verdict) == ("altered", 4)
