@@ -37,6 +37,23 @@ def stands_for(original: object) -> Callable[[_F], _F]:
     return mark
 
 
+class Beneath:
+    """The methods of sqlite3's own *kind*, but for `__init__`, bound to an object that is none of ours.
+
+    A class that the application derived from CPython's own, before auditing was on, may well call
+    `sqlite3.Connection.execute(self, …)` afterwards: a method of ours, with a *self* that `super()` refuses.
+    """
+
+    __slots__ = ("_kind", "_object")
+
+    def __init__(self, kind: type[Any], thing: object) -> None:
+        self._kind = kind
+        self._object = thing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kind, name).__get__(self._object)
+
+
 class Switch:
     """Whether audited connections record; off again after `uninstrument()`, which cannot take them back."""
 
