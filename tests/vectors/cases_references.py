@@ -143,7 +143,7 @@ def _recoveries() -> Iterator[Vector]:
                  counts={"adopted": 2})  # fmt: skip
     twice = after(a, a.reference(7)).recover(a, sealed=7)
     twice.recover(a, seq=8, sealed=7).close()
-    yield Vector("recovered-twice-otherwise", "Two recoveries of one stream that differ; the page leaves open at which.",
+    yield Vector("recovered-twice-otherwise", "Two recoveries of one stream differ; the page leaves open at which.",
                  [a, twice], silent=[a.id, twice.id], verdict="tampered")  # fmt: skip
 
 
