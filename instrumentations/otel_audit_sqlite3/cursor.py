@@ -149,7 +149,10 @@ def _may_warn(statements: tuple[Statement, ...], parameters: Parameters) -> bool
         return True
     if not _NEEDS_NO_ADAPTER.issuperset(map(type, parameters)):
         return True
-    return any(statement.has_named_parameters for statement in statements)
+    for statement in statements:  # noqa: SIM110 - a generator in any() costs 0.3 µs a query
+        if statement.has_named_parameters:
+            return True
+    return False
 
 
 def _record_or_withhold(

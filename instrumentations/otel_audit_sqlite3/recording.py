@@ -78,17 +78,21 @@ _UNKNOWN = Access(None)
 def access_of(connection: sqlite3.Connection) -> Access:
     """The access that *connection* carries."""
     try:
-        return cast("Any", connection)._otel_audit  # type: ignore[no-any-return] # noqa: SLF001 - ours
+        holder: Any = connection
+        access: Access = holder._otel_audit  # noqa: SLF001 - ours
     except AttributeError:
         return _UNKNOWN
+    return access
 
 
 def access_of_cursor(cursor: sqlite3.Cursor) -> Access:
     """That of the connection of *cursor*; also where `Cursor.__init__` was never called."""
     try:
-        return cast("Any", cursor.connection)._otel_audit  # type: ignore[no-any-return] # noqa: SLF001 - ours
+        holder: Any = cursor.connection
+        access: Access = holder._otel_audit  # noqa: SLF001 - ours
     except AttributeError:
         return _UNKNOWN
+    return access
 
 
 def namespace_of(database: object) -> str | None:
