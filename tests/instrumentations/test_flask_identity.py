@@ -136,14 +136,23 @@ def test_looking_at_the_session_does_not_touch_it(plain_app: flask.Flask, audit_
     """A session that was accessed adds `Vary: Cookie` to the response, which caches heed."""
     plain_app.secret_key = "k" * 32
     vars(plain_app)["login_manager"] = object()  # flask-login's own after_request does touch the session
+
+    @plain_app.get("/emits")
+    def emits() -> str:
+        otel_audit.get_audit_logger("shop").emit("shop.looked", action="READ")
+        return "emitted"
+
     client = plain_app.test_client()
     with client.session_transaction() as session:
         session["_user_id"] = "alice"
 
-    response = client.get("/")
+    response = client.get("/emits")
 
     assert "Vary" not in response.headers
-    assert _actors(audit_log) == [("http.server.request", "alice", "session")]
+    assert _actors(audit_log) == [
+        ("shop.looked", "alice", "session"),
+        ("http.server.request", "alice", "session"),
+    ]
 
 
 def test_a_sign_out_is_still_the_users_request(login_app: LoginApp, audit_log: AuditLog) -> None:
