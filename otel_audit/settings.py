@@ -8,6 +8,7 @@ module attribute whose name begins with `OTEL_`).
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from otel_audit.errors import InvalidSetting
 
@@ -216,16 +217,29 @@ def _resource(environ: Mapping[str, str]) -> dict[str, str]:
     if service:
         resource["service.name"] = service
     resource.setdefault("service.name", "unknown_service")
+    # what is not UTF-8 comes as lone surrogates (PEP 383), which no record can carry
+    resource = {
+        key: value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        for key, value in resource.items()
+    }
     for key in resource:
         if _RESOURCE_KEY.fullmatch(key) is None or key.startswith("audit."):
             raise InvalidSetting(f"OTEL_RESOURCE_ATTRIBUTES: {key!r}: expected a name of ASCII, not of 'audit.*'")
-    if sum(len(key) + len(value) for key, value in resource.items()) > 4096:
-        raise InvalidSetting("OTEL_RESOURCE_ATTRIBUTES: expected at most 4096 characters, they stand in a record")
+    if len(json.dumps(resource, ensure_ascii=False).encode()) > 8192:
+        raise InvalidSetting(
+            "OTEL_RESOURCE_ATTRIBUTES: expected at most 8192 bytes of JSON, they stand in a record"
+        )
     if len(resource["service.name"]) > 64:
         # RFC 5280 ub-organization-name: the certificate of each stream carries it as its one O
         raise InvalidSetting(
             f"OTEL_SERVICE_NAME={resource['service.name']!r}: expected at most 64 characters, "
             "because it stands in the certificate of every stream"
+        )
+    if len(quote(resource["service.name"], safe="")) > 255:
+        # NAME_MAX of every file system in use
+        raise InvalidSetting(
+            f"OTEL_SERVICE_NAME={resource['service.name']!r}: expected at most 255 characters when "
+            "percent-encoded, because that is the name of a directory"
         )
     return resource
 
@@ -299,6 +313,8 @@ def _retention(text: str) -> timedelta | None:
 
 
 def _items(text: str) -> tuple[str, ...]:
+    if not text.isascii():
+        text.encode()  # a ValueError where it is not UTF-8: these stand in the policy's text, which records carry
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
