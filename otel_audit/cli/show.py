@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -98,13 +97,16 @@ def show(
         until=moment("--until", until, now=now),
     )
     reading = open_reading(sources or [], trust or [])
+    if follow and (packed := [str(path) for path in reading.paths if path.suffix in (".gz", ".zst")]):
+        raise InvalidSetting(
+            f"--follow: {packed[0]} is packed and does not grow; name a directory or a .jsonl file"
+        )
     with Selection(query) as selection:
         verdict = _verify(reading, query, selection)
         shown = _write(selection.found(limit), _standings(verdict), is_tree=trace is not None, is_json=json)
         _remark(verdict, shown)
         if follow:
-            follower = Follower([Path(name) for name in reading.names], query, selection)
-            for found in follower:
+            for found in Follower(reading.paths, query, selection):
                 _write([found], lambda _: "unsealed", is_tree=False, is_json=json)
                 sys.stdout.flush()
     if verdict.status == "tampered":

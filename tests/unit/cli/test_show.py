@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -178,6 +179,26 @@ def test_records_that_no_seal_covers_yet_are_marked(cli: Cli, state: Path) -> No
 
     assert ran.out.startswith("~ ")
     assert cli("show").out.startswith("  ")
+
+
+def test_a_packed_file_cannot_be_followed(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(b""))
+
+    ran = cli("show", tmp_path / "log.jsonl.gz", "--follow")
+
+    assert (ran.status, "is packed and does not grow" in ran.err) == (2, True)
+
+
+def test_a_log_that_does_not_exist_yet_can_be_followed(state: Path) -> None:
+    with Selection(Query()) as selection:
+        follower = Follower([state], Query(), selection)
+    assert list(follower.new()) == []
+
+    otel_audit.configure(otel_audit.Settings(directory=state, service_name="shop"))
+    otel_audit.get_audit_logger("test").emit("invoice.read", action="READ")
+
+    assert [found.members["event"] for found in follower.new()] == ["invoice.read"]
+    otel_audit.shutdown()
 
 
 def test_following_goes_on_where_the_verified_records_ended(state: Path) -> None:
