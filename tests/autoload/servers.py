@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.error import HTTPError
 
 import orjson
@@ -33,6 +34,30 @@ INSTRUMENT = (
     "from opentelemetry.instrumentation.auto_instrumentation import run; run()",
 )
 """`opentelemetry-instrument`, of this interpreter's environment, whatever PATH says."""
+
+APPLICATION = """
+import logging
+import os
+import sqlite3
+
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.get("/items/<int:item>")
+def item(item):
+    connection = sqlite3.connect("shop.db")
+    try:
+        connection.execute("SELECT ?", (item,)).fetchone()
+    finally:
+        connection.close()
+    return str(os.getpid())
+
+
+if __name__ == "__main__":
+    app.run(port=0)
+"""
 
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
@@ -206,3 +231,38 @@ def clean_environment(spool: Path) -> dict[str, str]:
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
     }
+
+
+class Start(Protocol):
+    """Start a command; `environment` are variables, None to take one away."""
+
+    def __call__(self, *command: str, **environment: str | None) -> Program: ...
+
+
+@contextmanager
+def starting(folder: Path, spool: Spool) -> Generator[Start]:
+    """Start programs in a new *folder* that holds `app.py`; what still runs at the end is killed, by its pid."""
+    folder.mkdir()
+    (folder / "app.py").write_text(APPLICATION)
+    started: list[Program] = []
+
+    def run(*command: str, **environment: str | None) -> Program:
+        variables = {**clean_environment(spool.directory), **environment}
+        given = {name: value for name, value in variables.items() if value is not None}
+        started.append(Program(command, folder, given, f"program-{len(started)}"))
+        return started[-1]
+
+    try:
+        yield run
+    finally:
+        for program in started:
+            program.kill()
+
+
+def instrumented(start: Start) -> Start:
+    """Start programs under `opentelemetry-instrument`."""
+
+    def run(*command: str, **environment: str | None) -> Program:
+        return start(*INSTRUMENT, *command, **environment)
+
+    return run

@@ -1,4 +1,4 @@
-"""Servers under `opentelemetry-instrument`: a stream for each process with an event, closed when it is told to stop."""
+"""Servers under `opentelemetry-instrument`: a stream for each process that saw an event, closed when it stops."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 
 from otel_audit.configure import recover
 from otel_audit.settings import Settings
-from tests.autoload.conftest import Start
-from tests.autoload.servers import Program, Spool, wait_for
+from tests.autoload.servers import Program, Spool, Start, wait_for
 
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:0", "--graceful-timeout", "60", "app:app")
 UVICORN = ("uvicorn", "--port", "0", "--interface", "wsgi", "app:app")

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.autoload.conftest import Start
-from tests.autoload.servers import Program, Spool
+from tests.autoload.servers import Program, Spool, Start
 
 OTHERS = ",".join(
     sorted(

@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.autoload import servers
+
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -63,3 +65,22 @@ def bodies(spool: Path) -> dict[str, list[dict[str, Any]]]:
 def read(spool: Path) -> Callable[[], dict[str, list[dict[str, Any]]]]:
     """Read the spool as any JSON Lines reader would."""
     return lambda: bodies(spool)
+
+
+@pytest.fixture
+def state(spool: Path) -> servers.Spool:
+    """The same directory, with what readers and the verifier say of it."""
+    return servers.Spool(spool)
+
+
+@pytest.fixture
+def launch(tmp_path: Path, state: servers.Spool) -> Iterator[servers.Start]:
+    """Start any command, its output in a file, in a folder that holds `app.py`."""
+    with servers.starting(tmp_path / "folder", state) as run:
+        yield run
+
+
+@pytest.fixture
+def instrument(launch: servers.Start) -> servers.Start:
+    """Start programs under `opentelemetry-instrument`."""
+    return servers.instrumented(launch)
