@@ -76,7 +76,7 @@ def _remember(table: set[_T], entry: _T) -> None:
     table.add(entry)
 
 
-def problem(m: dict[str, Any], known_prev: str = "") -> str | None:  # noqa: PLR0912, PLR0915 - calls cost more than tests
+def problem(m: dict[str, Any], known_prev: str | None = None) -> str | None:  # noqa: PLR0912, PLR0915 - calls cost more than tests
     """Say why the members *m* of a parsed body are no record; None when they are one.
 
     Also refuses members that are not in canonical order, at any depth, so that a caller who has compared
@@ -156,12 +156,12 @@ def problem(m: dict[str, Any], known_prev: str = "") -> str | None:  # noqa: PLR
         context = m["context"]
         if context.__class__ is not dict:
             return "context: expected an object"
-        names = tuple(context)
-        if names not in _context_names:
-            reason = _names_problem(names)
+        context_names: tuple[str, ...] = tuple(context)
+        if context_names not in _context_names:
+            reason = _names_problem(context_names)
             if reason is not None:
                 return reason
-            _remember(_context_names, names)
+            _remember(_context_names, context_names)
         for value in context.values():
             kind = value.__class__
             if kind is str or kind is int or kind is bool or (kind is list and _is_array_of_one(value)):
