@@ -137,6 +137,15 @@ class AuditLogger:
         pipeline = _pipeline
         return None if pipeline is None else pipeline.admit()
 
+    def admit_or_raise(self) -> Callable[[], None] | None:
+        """Like `admit`, for work that must not be done where nothing can be recorded.
+
+        Raises:
+            NotConfigured: no pipeline in this process.
+            NoRoom: in fail mode `closed` only.
+        """
+        return _require().admit()
+
 
 def get_audit_logger(name: str) -> AuditLogger:
     """A logger of that *name*; an empty one is replaced by `unknown` and reported, never refused."""

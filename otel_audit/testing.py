@@ -110,12 +110,14 @@ class AuditLog:
 def recording(**environment: str) -> Generator[AuditLog]:
     """Audit in memory inside the block, with `OTEL_AUDIT_*` as given and all else as by default.
 
-    The process's own pipeline, if it has one, is put back afterwards.
+    Where records go and who certifies is not a test's choice: `OTEL_AUDIT_DIR`, `OTEL_AUDIT_IDENTITY` and
+    `OTEL_AUDIT_ENABLED` are not followed. The process's own pipeline, if it has one, is put back afterwards.
 
     Raises:
         InvalidSetting: a variable is not accepted.
     """
     from otel_audit.capture.http import HttpCaptureConfig, configure_http
+    from otel_audit.capture.redaction import configure_hash_key
     from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
     from otel_audit.configure import build, read_policy
     from otel_audit.evidence.identity import memory_identity
@@ -131,6 +133,8 @@ def recording(**environment: str) -> Generator[AuditLog]:
     pipeline = build(settings, read_policy(settings), storage, memory_identity(), Alarms(), clock=clock.clock())
     configure_http(HttpCaptureConfig(settings.trusted_proxies, settings.actor_header))
     configure_sql(SqlCaptureConfig(query_text=settings.query_text))
+    if settings.hash_key is not None:
+        configure_hash_key(settings.hash_key)
     previous = install(pipeline)
     try:
         yield AuditLog(storage.bodies, clock)
