@@ -55,6 +55,20 @@ def test_closed_streams_whose_ends_are_held_are_never_verified_after_a_change(
     assert verdict.status != "verified" or _records(world, world.lines) == _records(world, world.honest)
 
 
+@MANY
+@given(edits)
+@example([Edit("clear", "newest", 0)])
+def test_asked_about_one_service_its_changed_streams_are_never_verified(world: World, changes: list[Edit]) -> None:
+    """No edit takes a stream out of the service that is asked about."""
+    _apply(world, changes)
+    shop = {label: lines for label, lines in world.lines.items() if label != "other"}
+    honest = {label: lines for label, lines in world.honest.items() if label != "other"}
+
+    verdict = world.verdict(witness=[world.head], service="shop")
+
+    assert verdict.status != "verified" or _records(world, shop) == _records(world, honest)
+
+
 @given(st.randoms(use_true_random=False))
 @settings(MANY, max_examples=20)
 def test_reordering_and_repeating_lines_changes_nothing(world: World, random: Random) -> None:
