@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from otel_audit.capture.http import HttpCaptureConfig, configure_http
 from otel_audit.capture.policy import Policy
@@ -19,7 +20,6 @@ from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
 from otel_audit.ending import close_with_child, close_with_process
 from otel_audit.errors import IdentityError, InvalidSetting
 from otel_audit.evidence.canonical import encode
-from otel_audit.evidence.identity import Identity, StreamKey
 from otel_audit.evidence.stream import Declaration
 from otel_audit.logger import Pipeline, install
 from otel_audit.pipeline import AuditPipeline, DisabledPipeline
@@ -34,6 +34,9 @@ from otel_audit.spool.retention import Retention
 from otel_audit.spool.room import Room
 from otel_audit.spool.storage import DiskStorage, MemoryStorage, Storage
 from otel_audit.spool.writer import Writer, WriterConfig
+
+if TYPE_CHECKING:
+    from otel_audit.evidence.identity import Identity, StreamKey
 
 _log = logging.getLogger("otel_audit")
 

@@ -5,7 +5,6 @@ The pipeline that `configure()` installs; every stage meets here, and nothing is
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 
@@ -71,6 +70,8 @@ class AuditPipeline:
         """See `logger.Pipeline.record_async`."""
         receipt = self._append(event)
         if self._syncs and receipt.recorded:
+            import asyncio  # loaded already where there is a loop
+
             loop = asyncio.get_running_loop()
             if not await loop.run_in_executor(None, receipt.wait_durable, _SYNC_TIMEOUT_S):
                 receipt = self.writer.lose("write-failed", event.time_unix_nano)

@@ -10,14 +10,14 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES, SCHEMA, encode
 from otel_audit.evidence.members import Members, fit, timestamp, without_surrogates
 from otel_audit.evidence.merkle import Tree
-from otel_audit.evidence.signatures import sign
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 CloseReason = Literal["shutdown", "rotation", "clock"]
 MAX_PREDECESSORS = 200
@@ -219,6 +219,8 @@ class Stream:
 
     def _signed(self, members: Members) -> Draft:
         """*members* with their signature; `configure` bounds what is declared, so that it fits."""
+        from otel_audit.evidence.signatures import sign  # cryptography: 50 ms that most processes never need
+
         if self._key is None:
             raise StreamClosed(f"stream {self.id} is closed: nothing may follow its close")
         body = encode({**members, "sig": sign(self._key, encode(members))})

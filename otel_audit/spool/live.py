@@ -16,17 +16,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from otel_audit.evidence.identity import MARGIN, Identity, StreamKey
 from otel_audit.evidence.members import timestamp
 from otel_audit.evidence.stream import MAX_PREDECESSORS, CloseReason, Declaration, Draft, Stream
 from otel_audit.spool.ends import Head
 from otel_audit.spool.mentions import Mentions
 from otel_audit.spool.segment import NoSpace
 from otel_audit.spool.storage import Slot, Storage
+
+if TYPE_CHECKING:
+    from otel_audit.evidence.identity import Identity
 
 CLOCK_STEP_NS = 30 * 60 * 1_000_000_000
 """A wall clock that moved more than this against the monotonic one: the stream only closes ("Stream")."""
@@ -227,6 +227,10 @@ def open_stream(
         IdentityError: no certificate for its key; nothing was written.
         OSError: it cannot be written; what was begun ends as a crashed stream does.
     """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from otel_audit.evidence.identity import MARGIN, StreamKey
+
     declaration = replace(declaration, resource={**declaration.resource, "process.pid": os.getpid()})
     stream_id = secrets.token_hex(16)
     key = Ed25519PrivateKey.generate()

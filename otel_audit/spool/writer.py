@@ -17,11 +17,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from otel_audit.errors import IdentityError, NoRoom, NotConfigured
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
-from otel_audit.evidence.identity import Identity
 from otel_audit.evidence.members import Members
 from otel_audit.evidence.stream import CloseReason, Declaration
 from otel_audit.receipt import NOT_RECORDED, Receipt
@@ -30,6 +29,9 @@ from otel_audit.spool.gaps import GapReason, Gaps
 from otel_audit.spool.live import Clock, Limits, LiveStream, open_stream
 from otel_audit.spool.segment import NoSpace
 from otel_audit.spool.storage import Storage
+
+if TYPE_CHECKING:
+    from otel_audit.evidence.identity import Identity
 
 ADMISSION_BYTES = 64 << 10
 """Room held for each request that was let in, in fail mode `closed`: one record of the largest size, or
