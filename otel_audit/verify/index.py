@@ -31,6 +31,7 @@ _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "audit.sequence.previous_hash": ("prev",),
     "audit.integrity.value": ("sig",),
 }
+_TABLE = _MEMBERS.keys() | {"audit.sequence.end"}
 _NOT_PROJECTED = frozenset(("audit.certificate", "audit.policy.text"))
 
 
@@ -61,7 +62,13 @@ def compare(m: Mapping[str, Any], attributes: Mapping[str, object]) -> Iterator[
 
     Compared are names of the table and their `_` form; what is absent or unknown is ignored.
     """
-    for name, value in expected_attributes(m).items():
+    expected = expected_attributes(m)
+    for name in _TABLE - expected.keys():
+        for spelling in {name, name.replace(".", "_")}:
+            # Some backends give a column its default where there was no attribute.
+            if attributes.get(spelling) not in (None, "", False, "false"):
+                yield "index-mismatch", f"attribute {spelling} is not in the record"
+    for name, value in expected.items():
         for spelling in {name, name.replace(".", "_")}:
             if spelling not in attributes:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -69,7 +69,7 @@ def test_any_other_value_of_any_member_ends_in_a_verdict_that_is_not_verified(at
     members = json.loads(bodies[at])
     member = data.draw(st.sampled_from(sorted(members)))
     old, new = members[member], data.draw(values)
-    inside: dict[str, Any] = old if isinstance(old, dict) else {}
+    inside: dict[str, Any] = cast("dict[str, Any]", old) if isinstance(old, dict) else {}
     name = data.draw(st.sampled_from(["", *sorted(inside)]))
     members[member] = {**inside, name: new} if name else new
     bodies[at] = canonical(members)

@@ -110,6 +110,16 @@ def test_what_is_pending_names_nothing(shop: Archive) -> None:
     assert shop.verify().status == "incomplete"
 
 
+def test_a_pending_recovery_ends_nothing_yet(archive: Archive) -> None:
+    stream = crashed(archive)
+    archive.clock.advance(200)
+    now = archive.clock.moment
+    archive.stream().recover(stream)
+
+    assert findings.of(archive.verify(now=now), stream) == [("overdue-seal", 6)]
+    assert findings.of(archive.verify(), stream) == [("unwitnessed-end", 4)]
+
+
 def test_within_the_grace_what_is_named_may_be_on_its_way(shop: Archive) -> None:
     shop.streams[2].linked([f"{shop.streams[1].id}:12:{'0' * 64}", f"{'ab' * 16}:1:{'0' * 64}"])
 
@@ -316,6 +326,9 @@ def test_an_attribute_that_says_something_else_is_a_mismatch_and_a_cut_one_a_war
     assert verify_with(1, {"audit.action": "DELETE"}) == [("index-mismatch", 2)]
     assert verify_with(1, {"audit.target.id": "/customers"}) == [("index-cut", 2)]
     assert verify_with(2, {"audit.sequence.end": 1}) == [("index-mismatch", 3)]
+    assert verify_with(1, {"audit.actor.name": "Alice"}) == [("index-mismatch", 2)]
+    assert verify_with(1, {"audit_sequence_end": True}) == [("index-mismatch", 2)]
+    assert verify_with(1, {"audit_sequence_end": False, "audit.actor.name": ""}) == []
 
 
 def test_a_reference_is_read_strictly() -> None:
