@@ -83,6 +83,7 @@ class Writer:
         self._unsaid_drops = 0
         self._admitted = 0
         self._retry_at_nano = 0
+        self._down_because: GapReason = "write-failed"
         self._is_shut = False
 
     # Events
@@ -234,13 +235,14 @@ class Writer:
                 return live
             return self.replace(unfit)
         if self.clock.monotonic_nano() < self._retry_at_nano:
-            raise _StillDown
+            raise _StillDown(self._down_because)
         try:
             live = open_stream(
                 self.storage, self._identity, self.config.declaration, self.config.limits, self.clock
             )
-        except (OSError, IdentityError):
+        except (OSError, IdentityError) as error:
             self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
+            self._down_because = _reason(error)
             raise
         self._begin_with(live)
         return live
@@ -276,6 +278,7 @@ class Writer:
                 old.rotate_at_unix_nano = self.clock.unix_nano() + 60 * _RETRY_NANO
                 return old
             self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
+            self._down_because = _reason(error)
             self._end(old, reason, None)
             raise
         self._end(old, reason, new)
@@ -460,8 +463,14 @@ class Writer:
 class _StillDown(OSError):  # noqa: N818 - a state, not a fault of its own
     """No stream could be opened a moment ago; not tried again yet."""
 
+    def __init__(self, because: GapReason) -> None:
+        super().__init__()
+        self.because: GapReason = because
+
 
 def _reason(error: Exception) -> GapReason:
+    if isinstance(error, _StillDown):
+        return error.because
     if isinstance(error, IdentityError):
         return "no-identity"
     return "disk-full" if isinstance(error, NoSpace) else "write-failed"

@@ -104,9 +104,7 @@ def test_a_method_is_decorated_like_a_function(audit_log: AuditLog) -> None:
         def __init__(self, number: int) -> None:
             self.number = number
 
-        @audited(
-            "invoice.approve", action="APPROVE", target=lambda self: Target(f"invoice/{self.number}", "invoice")
-        )
+        @audited("invoice.approve", action="APPROVE", target=own_invoice)
         def approve(self) -> int:
             return self.number
 
