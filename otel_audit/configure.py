@@ -76,13 +76,22 @@ def configure(settings: Settings | None = None) -> None:
     ground = _prepare(settings, alarms)
     pipeline = build(settings, policy, ground.storage, open_identity(settings), alarms, place=ground.place)
     pipeline.keeper.on_start = close_with_child
-    configure_http(HttpCaptureConfig(settings.trusted_proxies, settings.actor_header))
-    configure_sql(SqlCaptureConfig(query_text=settings.query_text))
+    configure_capture(settings)
     _replace(pipeline)
     close_with_process(shutdown_then)
     alarms.say()
     if isinstance(ground.storage, DiskStorage) and find_crashed(ground.storage.service_directory) is not None:
         pipeline.keeper.wake()
+
+
+def configure_capture(settings: Settings) -> None:
+    """Tell the capture stage what the settings say of it."""
+    configure_http(
+        HttpCaptureConfig(
+            settings.trusted_proxies, settings.actor_header, trusts_unix_socket=settings.trusts_unix_socket
+        )
+    )
+    configure_sql(SqlCaptureConfig(query_text=settings.query_text))
 
 
 def shutdown(timeout_s: float = 5.0) -> None:

@@ -47,6 +47,7 @@ OTEL_AUDIT_HASH_KEY = "OTEL_AUDIT_HASH_KEY"
 OTEL_AUDIT_HASH_KEY_FILE = "OTEL_AUDIT_HASH_KEY_FILE"
 OTEL_AUDIT_QUERY_TEXT = "OTEL_AUDIT_QUERY_TEXT"
 
+_UNIX = "unix"
 _RESOURCE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _UNITS_BYTES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -58,7 +59,7 @@ def parse_duration(text: str) -> timedelta:
     Raises:
         ValueError: anything else; the message says what is expected.
     """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", text)
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)", text)
     if match is None or float(match[1]) == 0:
         raise ValueError("expected a duration such as 1s or 500ms (units: ms, s, m, h, d)")
     return timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
@@ -70,7 +71,7 @@ def parse_size(text: str) -> int:
     Raises:
         ValueError: anything else; the message says what is expected.
     """
-    match = re.fullmatch(r"(\d{1,15})(KiB|MiB|GiB|TiB|)", text)
+    match = re.fullmatch(r"([0-9]{1,15})(KiB|MiB|GiB|TiB|)", text)
     if match is None or int(match[1]) == 0:
         raise ValueError("expected a size such as 64MiB (units: KiB, MiB, GiB, TiB, or none for bytes)")
     return int(match[1]) * _UNITS_BYTES[match[2]]
@@ -137,6 +138,8 @@ class Settings:
     policy_path: Path | None = None
     excluded_paths: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    trusts_unix_socket: bool = False
+    """A peer without an address, on a unix socket, is a trusted proxy: `unix` among the networks."""
     actor_header: str | None = None
     hash_key: bytes | None = None
     """None: the one made in the state directory."""
@@ -171,6 +174,7 @@ class Settings:
             raise InvalidSetting(
                 "OTEL_AUDIT_HASH_KEY and OTEL_AUDIT_HASH_KEY_FILE are both set: expected one of them"
             )
+        values["trusts_unix_socket"] = _UNIX in _items(environ.get(OTEL_AUDIT_TRUSTED_PROXIES, ""))
         resource = _resource(environ)
         values["resource"] = resource
         values["service_name"] = resource["service.name"]
@@ -288,13 +292,13 @@ def _identity(text: str) -> str:
 
 
 def _integer(text: str) -> int:
-    if re.fullmatch(r"\d{1,12}", text) is None:
+    if re.fullmatch(r"[0-9]{1,12}", text) is None:
         raise ValueError("expected a whole number")
     return int(text)
 
 
 def _reserve(text: str) -> Reserve:
-    match = re.fullmatch(r"(\d{1,2}(?:\.\d{1,3})?)%", text)
+    match = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,3})?)%", text)
     if match is not None:
         return Reserve(percent=float(match[1]))
     try:
@@ -320,9 +324,9 @@ def _items(text: str) -> tuple[str, ...]:
 
 def _networks(text: str) -> tuple[Network, ...]:
     try:
-        return tuple(ipaddress.ip_network(item) for item in _items(text))
+        return tuple(ipaddress.ip_network(item) for item in _items(text) if item != _UNIX)
     except ValueError as error:
-        raise ValueError(f"expected networks such as 10.0.0.0/8, comma-separated ({error})") from error
+        raise ValueError(f"expected networks such as 10.0.0.0/8, or {_UNIX}, comma-separated ({error})") from error
 
 
 def _header(text: str) -> str:
@@ -442,7 +446,7 @@ VARIABLES: tuple[Variable, ...] = (
         OTEL_AUDIT_TRUSTED_PROXIES,
         "trusted_proxies",
         "none",
-        "comma-separated networks whose Forwarded and X-Forwarded-For are believed",
+        "comma-separated networks whose Forwarded and X-Forwarded-For are believed; `unix`: peers on a unix socket",
         _networks,
     ),
     Variable(

@@ -116,10 +116,8 @@ def recording(**environment: str) -> Generator[AuditLog]:
     Raises:
         InvalidSetting: a variable is not accepted.
     """
-    from otel_audit.capture.http import HttpCaptureConfig, configure_http
     from otel_audit.capture.redaction import configure_hash_key
-    from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
-    from otel_audit.configure import build, read_policy
+    from otel_audit.configure import build, configure_capture, read_policy
     from otel_audit.evidence.identity import memory_identity
     from otel_audit.logger import install
     from otel_audit.settings import Settings
@@ -131,8 +129,7 @@ def recording(**environment: str) -> Generator[AuditLog]:
     storage = MemoryStorage(limit_bytes=1 << 30)
     # the issuer's certificate is made by the real clock, and is an anchor: its validity is not read
     pipeline = build(settings, read_policy(settings), storage, memory_identity(), Alarms(), clock=clock.clock())
-    configure_http(HttpCaptureConfig(settings.trusted_proxies, settings.actor_header))
-    configure_sql(SqlCaptureConfig(query_text=settings.query_text))
+    configure_capture(settings)
     if settings.hash_key is not None:
         configure_hash_key(settings.hash_key)
     previous = install(pipeline)
