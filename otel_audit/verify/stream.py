@@ -13,12 +13,12 @@ from typing import Any
 
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.merkle import Tree
-from otel_audit.evidence.record import CLOSE, GAP, LINKED, MAX_INTEGER, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
+from otel_audit.evidence.record import CLOSE, GAP, MAX_INTEGER, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
 from otel_audit.evidence.rfc3339 import unix_nanos
 from otel_audit.evidence.signatures import is_sound_key, verify
 from otel_audit.verify.certificates import check_path
 from otel_audit.verify.notes import Notes
-from otel_audit.verify.reference import Naming, Reference, Retirement
+from otel_audit.verify.reference import Naming, Retirement, namings
 from otel_audit.verify.run import Run
 from otel_audit.verify.standing import End, Held, Marks, Opening, Tail, Terms
 
@@ -336,29 +336,9 @@ class StreamCheck:
 
     def _listen(self, context: dict[str, Any], event: str, seq: int, observed: str) -> None:
         """Keep what a well-signed record says of other streams."""
-        if event in (OPEN, LINKED):
-            for text in context["audit.predecessors"]:
-                named = Reference.parse(text)
-                self.namings.append(
-                    Naming("predecessor", self.stream, seq, observed, named.stream, named.seq, named.hash)
-                )
-        elif event == CLOSE and "audit.successor" in context:
-            self.namings.append(Naming("successor", self.stream, seq, observed, context["audit.successor"], 0, ""))
-        elif event == RECOVERED:
-            self.namings.append(
-                Naming(
-                    "recovered",
-                    self.stream,
-                    seq,
-                    observed,
-                    context["audit.recovered.stream"],
-                    context["audit.recovered.seq"],
-                    context["audit.recovered.hash"],
-                    context["audit.recovered.sealed"],
-                    context["audit.recovered.torn_bytes"],
-                )
-            )
-        elif event == RETIRED:
+        if event != RETIRED:
+            self.namings += namings(context, event, self.stream, seq, observed)
+        else:
             retirement = Retirement(
                 self.stream,
                 seq,
@@ -381,11 +361,10 @@ class StreamCheck:
         elif since is not None and observed < since and seq > 1:
             # The run begins anew here: what lies before, record 1 apart, is not asked about.
             self.run_start = seq
-            self.records = 1 + (self.first_seq == 1)
+            # Record 1 is there: without it there is no key, and nothing is well signed.
+            self.records = 2
             self.future = 0
             self.notes.keep_causes(1)
-            if self.first_seq != 1:
-                self.notes.add("missing", 1, seq, "record 1 is absent")
             self.namings = [n for n in self.namings if n.at == 1 or n.kind == "recovered"]
 
     def note_index(self, kind: str, seq: int, message: str) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from otel_audit.errors import SourceError
 from otel_audit.evidence.canonical import decode
 from otel_audit.evidence.rfc3339 import from_datetime, nanos_of, unix_nanos
 from otel_audit.sources.chain import chain, first_key
@@ -141,7 +142,7 @@ class _Reading:
         """Read every stream; returns those to read once more, now that all is in order."""
         again: set[str] = set()
         for stream in newest_first(opened):
-            if not self._read(stream):
+            while not self._read(stream):
                 again.add(stream)
         for at, lanes in list(self._disordered.items()):
             for lane in self._sources[at].reorder(lanes):
@@ -164,7 +165,11 @@ class _Reading:
         except LaneGone:
             # All of it or nothing: half a stream would look like one that was tampered with.
             self._lanes[stream] = [own for own in lanes if not _is_gone(own.lane)]
-            return self._read(stream, marks) if len(self._lanes[stream]) < len(lanes) else False
+            if len(self._lanes[stream]) == len(lanes):
+                raise SourceError(
+                    f"{lanes[0].lane.name}: removed and back again while it was read; read again"
+                ) from None
+            return self._read(stream, marks)
         except Disorder as disorder:
             at = next(at for at, own in enumerate(lanes) if own.lane is disorder.lane)
             self._disordered[lanes[at].source].append(disorder.lane)

@@ -181,3 +181,13 @@ def test_a_file_that_may_not_be_read_is_an_error(archive: Archive, tmp_path: Pat
     (tmp_path / archive.streams[0].directory / "000000000001.jsonl").chmod(0)
     with pytest.raises(SourceError, match="cannot be read"):
         judged(archive, tmp_path)
+
+
+def test_several_mixed_files_that_begin_with_one_stream_are_all_sorted(archive: Archive, tmp_path: Path) -> None:
+    paths = [tmp_path / f"day-{day}.jsonl" for day in range(3)]
+    for day, path in enumerate(paths):
+        path.write_bytes(b"".join(lines(stream) for stream in archive.streams[: 3 - day]))
+
+    verdict = judged(archive, *paths)
+
+    assert (verdict.status, verdict.records) == ("verified", 21)

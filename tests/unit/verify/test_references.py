@@ -134,6 +134,8 @@ def test_another_services_stream_is_not_to_be_named_or_recovered(shop: Archive) 
     verdict = shop.verify()
 
     assert findings.everything(verdict) == [("misplaced", other.id, 2), ("misplaced", other.id, 3)]
+    late = shop.verify(now=shop.clock.moment + timedelta(minutes=5))
+    assert ("overdue-seal", 9) in findings.of(late, shop.streams[2]), "what it recovers is not ended"
 
 
 @pytest.mark.parametrize("is_first", [True, False])
@@ -270,6 +272,13 @@ def test_what_was_retired_here_is_still_missing_from_an_archive_that_should_have
     verdict = shop.verify(shop.source(name="archive", place="archive"))
 
     assert findings.everything(verdict) == [("missing-stream", gone.id, None)]
+
+
+def test_what_another_service_retires_is_still_missing(shop: Archive) -> None:
+    gone = shop.streams.pop(0)
+    shop.stream(service="billing").retire([gone], delivered=True)
+
+    assert findings.everything(shop.verify()) == [("missing-stream", gone.id, None)]
 
 
 def test_retention_is_held_against_how_long_was_asked_for(shop: Archive) -> None:
