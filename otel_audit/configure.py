@@ -54,11 +54,14 @@ class _Ground:
     place: str | None
 
 
-def configure(settings: Settings | None = None) -> None:
+def configure(settings: Settings | None = None, *, identity: Identity | None = None) -> None:
     """Make this process audit: build its pipeline and install it. Called again, it replaces the one before.
 
-    *settings* None: from the environment. Nothing is opened yet: the stream begins with the first event, or now
-    when a crashed process has left one to be ended. It is closed when the process ends or is told to; see `ending`.
+    *settings* None: from the environment. *identity* takes the place of `OTEL_AUDIT_IDENTITY`: a KMS, an HSM, or
+    any other issuer that the settings do not name.
+
+    Nothing is opened yet: the stream begins with the first event, or now when a crashed process has left one to be
+    ended. It is closed when the process ends or is told to; see `ending`.
 
     Raises:
         InvalidSetting: a variable, or the policy file, says something that is not accepted.
@@ -74,7 +77,9 @@ def configure(settings: Settings | None = None) -> None:
     policy = read_policy(settings)
     alarms = Alarms()
     ground = _prepare(settings, alarms)
-    pipeline = build(settings, policy, ground.storage, open_identity(settings), alarms, place=ground.place)
+    pipeline = build(
+        settings, policy, ground.storage, identity or open_identity(settings), alarms, place=ground.place
+    )
     pipeline.keeper.on_start = close_with_child
     configure_capture(settings)
     _replace(pipeline)

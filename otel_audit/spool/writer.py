@@ -281,8 +281,10 @@ class Writer:
             self._down_because = _reason(error)
             self._end(old, reason, None)
             raise
-        self._end(old, reason, new)
-        self._begin_with(new)
+        try:
+            self._end(old, reason, new)
+        finally:
+            self._begin_with(new)
         return new
 
     def _end(self, old: LiveStream, reason: CloseReason, new: LiveStream | None) -> None:
@@ -294,6 +296,9 @@ class Writer:
         except OSError as error:
             self.give_up(old, error)
             return
+        except BaseException:  # a signal handler's: nobody would finish it
+            self.give_up(old, OSError(errno.EINTR, f"the end of stream {old.stream.id} was interrupted"))
+            raise
         self.ended.append((old, new))
         self.on_work()
 
@@ -464,7 +469,7 @@ class _StillDown(OSError):  # noqa: N818 - a state, not a fault of its own
     """No stream could be opened a moment ago; not tried again yet."""
 
     def __init__(self, because: GapReason) -> None:
-        super().__init__()
+        super().__init__(f"no stream could be opened a moment ago ({because})")
         self.because: GapReason = because
 
 
