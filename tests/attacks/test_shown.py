@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.attacks.world import ISSUER_DER, STRANGER, World, stream
 from tests.vectors import x509
-from tests.vectors.stream import SECOND, T0, encode
+from tests.vectors.stream import SECOND, T0, encode, stamp
 
 LATER = T0 + 3600 * SECOND
 MALLORY = {"id": "mallory", "type": "user", "auth": "mtls"}
@@ -42,6 +44,24 @@ def test_a_forged_line_above_a_recovered_end_is_not_shown_as_an_event(world: Wor
 
     assert "mallory" not in shown.stdout
     assert shown.returncode == 4
+
+
+@pytest.mark.parametrize(("seq", "observed_s"), [(3, 1300), (30, 3002)])
+def test_a_record_moved_into_a_period_is_not_shown_beside_a_good_verdict(
+    world: World, tmp_path: Path, seq: int, observed_s: int
+) -> None:
+    """The verdict for a period is about a run of records; what was changed outside of it must not be let in."""
+    long = stream("long", start=T0).begin().events(3).seal()
+    for _ in range(6):
+        long.wait(600).events(4).seal()
+    world.add(long.close(), "long")
+    moved, observed = stamp(T0 + 1300 * SECOND), stamp(T0 + observed_s * SECOND)
+    world.edit("long", seq, actor=MALLORY, time=moved, observed=observed)
+    period = ["--since", "2026-03-01T08:19:00Z", "--until", "2026-03-01T08:25:00Z"]
+
+    shown = _show(world, tmp_path, "--actor", "mallory", *period)
+
+    assert shown.returncode == 1 or "mallory" not in shown.stdout
 
 
 def test_a_strangers_stream_is_never_shown_without_an_alarm(world: World, tmp_path: Path) -> None:
