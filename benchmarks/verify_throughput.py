@@ -5,7 +5,6 @@
 Beside it the floor: the least that any Python verifier does with a record (parse, write again, hash, tree).
 """
 
-# ruff: noqa: INP001, T201 - a script that prints its figures
 from __future__ import annotations
 
 import resource
