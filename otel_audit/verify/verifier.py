@@ -132,11 +132,11 @@ class _Reading:
                 self._lanes[stream].append(OwnLane(at, lane))
                 opened[stream] = max(opened.get(stream, ""), lane.opened)
         for stream in self._read_newest_first(opened):
-            self._read(stream)
+            self._read_again(stream)
         streams = Streams(self.checks, self._terms, self._around)
         for stream, check in list(self.checks.items()):
             if streams.needs_reading_again(check):
-                self._read(stream, streams.marks(stream))
+                self._read_again(stream, streams.marks(stream))
 
     def _read_newest_first(self, opened: Mapping[str, str]) -> Iterable[str]:
         """Read every stream; returns those to read once more, now that all is in order."""
@@ -152,6 +152,11 @@ class _Reading:
                     self._lanes[lane.stream].append(OwnLane(at, lane))
                     again.add(lane.stream)
         return sorted(again)
+
+    def _read_again(self, stream: str, marks: Marks | None = None) -> None:
+        """Read what is known to be in order; a stream must not drop out without a word."""
+        if not self._read(stream, marks):
+            raise SourceError(f"stream {stream}: its files were rewritten while they were read; read again")
 
     def _read(self, stream: str, marks: Marks | None = None) -> bool:
         """Read *stream*; False where a lane turned out not to be in order, and was set aside."""
