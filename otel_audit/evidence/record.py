@@ -116,7 +116,7 @@ def problem(m: dict[str, Any], known_prev: str | None = None) -> str | None:  # 
     if "prev" not in m:
         if seq != 1:
             return "prev: missing"
-    elif seq == 1 or (m["prev"] != known_prev and not _matches(m["prev"], _HASH)):
+    elif seq == 1 or ((m["prev"] != known_prev or known_prev is None) and not _matches(m["prev"], _HASH)):
         return "prev: expected 64 lower-case hex digits, from record 2 on"
     observed = m["observed"]
     time = m["time"]
