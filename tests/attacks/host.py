@@ -14,9 +14,8 @@ from typing import Literal
 from tests.attacks.world import stream
 from tests.vectors.stream import PLACE, SECOND, T0, Stream, stamp
 
-Operation = tuple[
-    Literal["event", "seal", "start", "rotate", "close", "crash", "recover", "step", "wait", "retire"], int, int
-]
+Operation = tuple[str, int, int]
+"""What happens, to which of the live processes, and how much: see `Host.run`."""
 
 RECORD_NS = SECOND // 10
 """How long a stream of the vectors takes over a record."""
