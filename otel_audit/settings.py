@@ -239,10 +239,10 @@ def _resource(environ: Mapping[str, str]) -> dict[str, str]:
             f"OTEL_SERVICE_NAME={resource['service.name']!r}: expected at most 64 characters, "
             "because it stands in the certificate of every stream"
         )
-    if len(quote(resource["service.name"], safe="")) > 255:
-        # NAME_MAX of every file system in use
+    if len(quote(resource["service.name"], safe="")) > 253:
+        # NAME_MAX of every file system in use is 255; a leading dot is encoded too
         raise InvalidSetting(
-            f"OTEL_SERVICE_NAME={resource['service.name']!r}: expected at most 255 characters when "
+            f"OTEL_SERVICE_NAME={resource['service.name']!r}: expected at most 253 characters when "
             "percent-encoded, because that is the name of a directory"
         )
     return resource

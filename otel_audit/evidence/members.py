@@ -117,7 +117,7 @@ def plain_text(value: object) -> str:
     """*value* as a string of no subclass (as `Markup` or an enumeration's member are); empty when it is none."""
     if type(value) is str:
         return value
-    return str.__str__(value) if issubclass(type(value), str) else ""
+    return str.__str__(cast("str", value)) if issubclass(type(value), str) else ""
 
 
 def shown(value: object) -> str:

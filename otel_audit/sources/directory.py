@@ -19,6 +19,9 @@ from otel_audit.sources.spill import key_of, reorder
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _STREAM = re.compile(r"[0-9a-f]{32}")
+_RETIRING = re.compile(r"retiring-[0-9a-f]{32}")
+"""Being removed; a service may be called `retiring-customers`."""
+
 _OBSERVED = re.compile(rb'"observed":"([0-9TZ:.-]{30})"')
 _PEEK_BYTES = 1 << 16
 _MAX_PLACE_BYTES = 1024
@@ -120,7 +123,7 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
     # Links to directories are not followed: a hostile one may lead anywhere, or round in a circle.
     for directory, below, names in os.walk(top, onerror=refuse):
         # What retention is removing and what is just being made stands in no reader's sight.
-        below[:] = sorted(name for name in below if not name.startswith((".", "retiring-")))
+        below[:] = sorted(name for name in below if not name.startswith(".") and _RETIRING.fullmatch(name) is None)
         yield Path(directory), names
 
 

@@ -10,7 +10,7 @@ from otel_audit.settings import Settings
 
 @pytest.mark.parametrize(
     ("service", "expected"),
-    [("😀" * 22, "expected at most 255 characters when percent-encoded"), ("é" * 43, "255")],
+    [("😀" * 22, "expected at most 253 characters when percent-encoded"), ("é" * 43, "253")],
 )
 def test_a_service_name_that_no_directory_can_have_is_refused(service: str, expected: str) -> None:
     with pytest.raises(InvalidSetting, match=expected):
