@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import logging
 import os
 import secrets
@@ -52,6 +53,8 @@ class _Ground:
 
     storage: Storage
     place: str | None
+    put_back: Callable[[], None] = lambda: None
+    """Makes anew what the state directory holds beside records, as it was, after someone removed it."""
 
 
 def configure(settings: Settings | None = None, *, identity: Identity | None = None) -> None:
@@ -77,10 +80,10 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
     policy = read_policy(settings)
     alarms = Alarms()
     ground = _prepare(settings, alarms)
-    pipeline = build(
-        settings, policy, ground.storage, identity or open_identity(settings), alarms, place=ground.place
-    )
+    issuer = identity or open_identity(settings)
+    pipeline = build(settings, policy, ground.storage, issuer, alarms, place=ground.place)
     pipeline.keeper.on_start = close_with_child
+    pipeline.keeper.on_put_back = functools.partial(_put_back, ground, issuer)
     configure_capture(settings)
     _replace(pipeline)
     close_with_process(shutdown_then)
@@ -215,6 +218,8 @@ class _SelfIdentity:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._path = directory / "identity" / "issuer.pem"
+        self._pem: bytes | None = None
         self._identity: Identity | None = None
 
     def certify(self, request: StreamKey) -> tuple[bytes, ...]:
@@ -223,7 +228,19 @@ class _SelfIdentity:
 
         if self._identity is None:
             self._identity = self_identity(self._directory)
+            self._pem = self._path.read_bytes()
         return self._identity.certify(request)
+
+    def put_back(self) -> None:
+        """Make the issuer's file anew, after someone removed it: later streams keep the issuer of earlier ones."""
+        if self._pem is not None:
+            create_once(self._path, self._pem)
+
+
+def _put_back(ground: _Ground, issuer: Identity) -> None:
+    ground.put_back()
+    if isinstance(issuer, _SelfIdentity):
+        issuer.put_back()
 
 
 def _prepare(settings: Settings, alarms: Alarms) -> _Ground:
@@ -250,11 +267,18 @@ def _prepare(settings: Settings, alarms: Alarms) -> _Ground:
         configure_hash_key(settings.hash_key or secrets.token_bytes(32))
         return _Ground(MemoryStorage(), None)
     configure_hash_key(key)
+
+    def put_back() -> None:
+        create_once(directory / "place", place.encode())
+        if settings.hash_key is None:
+            create_once(directory / "hash.key", key)
+
     return _Ground(
         DiskStorage(
             directory, settings.service_name, Room(directory, settings.spool_max_bytes, settings.spool_reserve)
         ),
         place,
+        put_back,
     )
 
 

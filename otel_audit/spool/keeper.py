@@ -37,6 +37,8 @@ class Keeper:
         self._pid = 0
         self._is_stopping = False
         self._crashed_at_s = self._retired_at_s = float("-inf")
+        self.on_put_back: Callable[[], None] = lambda: None
+        """Told when the records were put back that someone had removed: the rest of the spool may be gone too."""
         self.on_start: Callable[[], None] = lambda: None
         """Told when the thread starts: this process has begun to write."""
         writer.on_work = self.wake
@@ -99,8 +101,9 @@ class Keeper:
         writer.seal_if_due()
         self._try(self._sync)
         self._try(self.finish_ended)
-        if now_s - self._crashed_at_s >= CRASHED_EVERY_S:
+        if writer.has_given_up or now_s - self._crashed_at_s >= CRASHED_EVERY_S:
             self._crashed_at_s = now_s
+            writer.has_given_up = False
             self._try(self.recover)
         if self._retention is not None and now_s - self._retired_at_s >= RETIRE_EVERY_S:
             self._retired_at_s = now_s
@@ -177,6 +180,7 @@ class Keeper:
             except OSError as error:
                 writer.give_up(live, error)
                 raise
+        self._try(self.on_put_back)
         writer.alarms.note("unlinked", f"the records of stream {live.stream.id} were removed under us; put back")
         writer.alarms.over("unlinked", "the removed records were put back: find out who removes them")
 

@@ -110,11 +110,10 @@ class LiveStream:
         Else the next record would take the number of one that is written.
         """
         self.is_broken = True
-        if self.stream.seq == before:
-            with contextlib.suppress(OSError):  # part of a line stands there: the stream stays broken
-                if self.slot.ends_with(draft.body + b"\n"):
-                    self.stream.advance(draft, closes=closes)
-                self.is_broken = False
+        with contextlib.suppress(OSError):  # part of a line stands there: the stream stays broken
+            if self.stream.seq == before and self.slot.ends_with(draft.body + b"\n"):
+                self.stream.advance(draft, closes=closes)
+            self.is_broken = not self.stream.is_whole
 
     def write_lifecycle(self, event: str, context: Mapping[str, Any]) -> str:
         """Append a signed record about the log; returns its reference.

@@ -73,6 +73,8 @@ class Writer:
         self.live: LiveStream | None = None
         self.ended: list[tuple[LiveStream, LiveStream | None]] = []
         """Streams that end here, each with the one that goes on; the keeper finishes them."""
+        self.has_given_up = False
+        """A stream of this very process waits to be recovered."""
         self._pid = os.getpid()
         self.lock = threading.RLock()
         """Held while a record is made and written, never while waiting for a disk's sync."""
@@ -216,7 +218,7 @@ class Writer:
     def _drop_broken(self) -> None:
         """After a failed sync, or a signal handler's exception in the middle of a record."""
         live = self.live
-        if live is not None and live.is_broken:
+        if live is not None and (live.is_broken or not live.stream.is_whole):
             self.give_up(live, OSError(errno.EIO, f"stream {live.stream.id} may have lost its last records"))
 
     # Streams
@@ -309,6 +311,7 @@ class Writer:
             self.live = None
         live.slot.abandon()
         live.slot.release()
+        self.has_given_up = True
         self.alarms.note("spool", f"{error.filename or 'the spool'}: {error.strerror}; a new stream is tried")
         self.on_work()
 
