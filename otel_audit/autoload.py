@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-
-from opentelemetry.util._importlib_metadata import entry_points
+from importlib.metadata import entry_points
 
 from otel_audit.configure import configure
 from otel_audit.errors import AuditError

@@ -198,9 +198,9 @@ def open_identity(settings: Settings) -> Identity:
     Raises:
         IdentityError: the files cannot be read or understood.
     """
-    from otel_audit.evidence.identity import file_identity, memory_identity
-
     if settings.identity != "self":
+        from otel_audit.evidence.identity import file_identity
+
         certificate, key = settings.identity.removeprefix("file:").split(",")
         passphrase = settings.identity_passphrase_file
         try:
@@ -210,7 +210,11 @@ def open_identity(settings: Settings) -> Identity:
                 f"OTEL_AUDIT_IDENTITY_PASSPHRASE_FILE={str(passphrase)!r}: cannot be read ({error.strerror})"
             ) from error
         return file_identity(Path(certificate), Path(key), secret)
-    return memory_identity() if settings.directory is None else _SelfIdentity(settings.directory)
+    if settings.directory is not None:
+        return _SelfIdentity(settings.directory)
+    from otel_audit.evidence.identity import memory_identity
+
+    return memory_identity()
 
 
 class _SelfIdentity:

@@ -61,7 +61,7 @@ def test_each_gunicorn_worker_has_a_stream_and_the_master_none(
 def test_many_threads_of_one_worker_write_one_stream(instrument: Start, spool: Spool) -> None:
     program = instrument(*GUNICORN, "--threads", "16")
     with ThreadPoolExecutor(16) as pool:
-        pids = set(pool.map(lambda number: program.get(f"/items/{number}"), range(200)))
+        pids = set(pool.map(program.get, [f"/items/{number}" for number in range(200)]))
 
     assert program.stop() == 0
     assert list(map(str, spool.by_pid())) == list(pids)
