@@ -228,9 +228,11 @@ class _SelfIdentity:
 
     def certify(self, request: StreamKey) -> tuple[bytes, ...]:
         """See `Identity.certify`."""
-        from otel_audit.evidence.identity import self_identity
-
         if self._identity is None:
+            try:
+                from otel_audit.evidence.identity import self_identity
+            except ImportError as error:  # no file descriptor is left, say
+                raise IdentityError(f"the issuer cannot be loaded: {error}") from error
             self._identity = self_identity(self._directory)
             self._pem = self._path.read_bytes()
         return self._identity.certify(request)

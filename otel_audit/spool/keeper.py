@@ -23,6 +23,9 @@ CRASHED_EVERY_S = 30.0
 """How often a running process looks for streams of dead ones; the design promises a minute."""
 
 RETIRE_EVERY_S = 600.0
+MAX_RESTORES = 5
+"""How often it is tried to put removed records back before the stream is given up, a seal interval apart."""
+
 _LONGEST_SLEEP_S = 15.0
 
 
@@ -35,6 +38,7 @@ class Keeper:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._pid = 0
+        self._failed_restores = 0
         self._is_stopping = False
         self._crashed_at_s = self._retired_at_s = float("-inf")
         self.on_put_back: Callable[[], None] = lambda: None
@@ -173,12 +177,17 @@ class Keeper:
         if live is None or live.slot.is_in_place():
             return
         with writer.making():
-            if writer.live is not live:
+            if writer.live is not live or live.slot.is_in_place():
                 return
             try:
                 live.slot.restore()
+                self._failed_restores = 0
             except OSError as error:
-                writer.give_up(live, error)
+                # who removes them may be at it still; until then the open file holds what nothing else does
+                self._failed_restores += 1
+                if self._failed_restores == MAX_RESTORES:
+                    self._failed_restores = 0
+                    writer.give_up(live, error)
                 raise
         self._try(self.on_put_back)
         writer.alarms.note("unlinked", f"the records of stream {live.stream.id} were removed under us; put back")

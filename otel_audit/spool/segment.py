@@ -142,7 +142,8 @@ class Segment:
         Raises:
             OSError: it cannot be written; the segment goes on where it was.
         """
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        draft = self.path.with_suffix(".draft")  # the path may name this very file again by now
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             offset = 0
             while block := os.pread(self.descriptor, 1 << 20, offset):
@@ -151,6 +152,7 @@ class Segment:
                     view = view[os.write(descriptor, view) :]
                 offset += len(block)
             os.fsync(descriptor)
+            draft.replace(self.path)
             sync_directory(self.path.parent)
         except OSError:
             os.close(descriptor)

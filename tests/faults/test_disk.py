@@ -200,14 +200,16 @@ import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 configure()
 assert all(emit("item.read", 10000) for _ in range(60))
-otel_audit.shutdown()
+print("ready")
+import time
+time.sleep(60)
 """,
     )
-    assert program.wait() == 0, program.log
-    assert run(launch, "configure(); keeper.recover(); otel_audit.shutdown()").wait() == 0
+    program.wait_for_line("ready")
+    recovered = wait_for(
+        lambda: found if len(found := state.records("audit.stream.recovered")) >= 3 else None, "recoveries"
+    )
     assert len(state.records("item.read")) == 60
-    recovered = state.records("audit.stream.recovered")
-    assert len(recovered) == state.ends().count("open") >= 3
     assert any(record["context"]["audit.recovered.torn_bytes"] for record in recovered)
     state.assert_verified()
 
@@ -233,17 +235,21 @@ give()
 installed().writer._retry_at_nano = 0
 assert emit("first")
 take()
-assert all(emit("kept", 10000) for _ in range(90))  # the first MiB is reserved
+installed().writer.storage._room._counted_s = None  # the next MiB needs a look at the spool
+lost = sum(not emit("kept", 10000) for _ in range(120))  # the first MiB is reserved
+assert 0 < lost < 60
 give()
-keeper.tick()
+assert emit("again")
 otel_audit.shutdown()
 """,
     )
     assert program.wait() == 0, program.log
     assert "Too many open files" in program.log
     assert len(state.streams()) == 1
-    (gap,) = state.records("audit.gap")
-    assert (gap["context"]["audit.gap.count"], gap["context"]["audit.reason"]) == (1, "no-identity")
+    assert len(state.records("again")) == 1
+    reasons = [gap["context"]["audit.reason"] for gap in state.records("audit.gap")]
+    assert reasons[0] in ("no-identity", "write-failed")  # whichever file was missed first
+    assert reasons[1:] == ["disk-full"]
     assert state.ends() == ["shutdown"]
 
 
