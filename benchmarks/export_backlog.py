@@ -2,8 +2,8 @@
 
 Writes the records through the pipeline (HTTP access records of some 800 bytes) without delivering them, then runs
 what `otel-audit ship --once` runs, against a sink in another process that reads each request and answers at once.
-CPU is that of this process: what delivery costs without the sink. Beside it, in the same run, the encoder alone, and
-the official classes (all attributes as strings, which spares them some work).
+CPU is that of this process: what delivery costs without the sink. Beside it, in the same run, the encoder alone,
+and the official classes (all attributes as strings, which spares them some work).
 """
 
 from __future__ import annotations

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-import threading
-from types import FrameType
+from importlib.metadata import entry_points
 
-from opentelemetry.util._importlib_metadata import entry_points
-
-from otel_audit.configure import close_at_exit, configure, shutdown
+from otel_audit.configure import configure
 from otel_audit.errors import AuditError
 
 _log = logging.getLogger("otel_audit")
@@ -36,34 +32,17 @@ def pre_instrument() -> None:
         )
     try:
         configure()
-    except (AuditError, OSError) as error:
+    except Exception as error:
         _log.critical("otel-audit: NOTHING IS AUDITED in this process: %s", error)
-        if os.environ.get("OTEL_AUDIT_FAIL_MODE", "").strip() == "closed":
+        # whoever sets it does so for `closed`, however it is spelt
+        if os.environ.get("OTEL_AUDIT_FAIL_MODE", "").strip() not in ("", "open"):
             print(f"otel-audit: refusing to start (OTEL_AUDIT_FAIL_MODE=closed): {error}", file=sys.stderr)  # noqa: T201 - no log may be set up yet
             raise SystemExit(1) from error
+        if not isinstance(error, (AuditError, OSError)):
+            raise  # a mistake of ours; upstream logs it with its traceback
         return
-    close_at_exit()
-    close_at_sigterm()
     if "*" in _disabled():
         _instrument_ours()
-
-
-def close_at_sigterm() -> None:
-    """Close the stream when SIGTERM ends the process, which otherwise runs no exit handler.
-
-    Only where nobody else handles the signal: a server that installs its own handler replaces this one and
-    exits in order, or (uvicorn) puts this one back and raises the signal again. The process still ends by SIGTERM.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _on_sigterm)
-
-
-def _on_sigterm(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
-    signal.signal(number, signal.SIG_DFL)
-    shutdown(2.0)
-    os.kill(os.getpid(), number)
 
 
 def _disabled() -> list[str]:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import atexit
 import base64
+import functools
 import logging
 import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from otel_audit.capture.http import HttpCaptureConfig, configure_http
 from otel_audit.capture.policy import Policy
 from otel_audit.capture.redaction import configure_hash_key
 from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
+from otel_audit.ending import close_with_child, close_with_process
 from otel_audit.errors import IdentityError, InvalidSetting
 from otel_audit.evidence.canonical import encode
-from otel_audit.evidence.identity import Identity, StreamKey
 from otel_audit.evidence.stream import Declaration
 from otel_audit.export.delivering import Delivering, Pace
 from otel_audit.export.exporter import Exporter
 from otel_audit.export.metrics import Watched, watch
+from otel_audit.export.resource import detected_resource
 from otel_audit.logger import Pipeline, install
 from otel_audit.pipeline import AuditPipeline, DisabledPipeline
 from otel_audit.settings import Settings
@@ -37,7 +40,13 @@ from otel_audit.spool.room import Room
 from otel_audit.spool.storage import DiskStorage, MemoryStorage, Storage
 from otel_audit.spool.writer import Writer, WriterConfig
 
+if TYPE_CHECKING:
+    from otel_audit.evidence.identity import Identity, StreamKey
+
 _log = logging.getLogger("otel_audit")
+
+_last: AuditPipeline | None = None
+"""The pipeline that was shut down last, or is just being."""
 
 SYSTEM_CLOCK = Clock(time.time_ns, time.monotonic_ns)
 
@@ -48,13 +57,18 @@ class _Ground:
 
     storage: Storage
     place: str | None
+    put_back: Callable[[], None] = lambda: None
+    """Makes anew what the state directory holds beside records, as it was, after someone removed it."""
 
 
-def configure(settings: Settings | None = None) -> None:
+def configure(settings: Settings | None = None, *, identity: Identity | None = None) -> None:
     """Make this process audit: build its pipeline and install it. Called again, it replaces the one before.
 
-    *settings* None: from the environment. Nothing is opened yet: the stream begins with the first event, or now
-    when a crashed process has left one to be ended.
+    *settings* None: from the environment. *identity* takes the place of `OTEL_AUDIT_IDENTITY`: a KMS, an HSM, or
+    any other issuer that the settings do not name.
+
+    Nothing is opened yet: the stream begins with the first event, or now when a crashed process has left one to be
+    ended. It is closed when the process ends or is told to; see `ending`.
 
     Raises:
         InvalidSetting: a variable, or the policy file, says something that is not accepted.
@@ -70,16 +84,27 @@ def configure(settings: Settings | None = None) -> None:
     policy = read_policy(settings)
     alarms = Alarms()
     ground = _prepare(settings, alarms)
-    pipeline = build(
-        settings, policy, ground.storage, open_identity(settings), alarms, place=ground.place, delivers=True
-    )
-    configure_http(HttpCaptureConfig(settings.trusted_proxies, settings.actor_header))
-    configure_sql(SqlCaptureConfig(query_text=settings.query_text))
+    issuer = identity or open_identity(settings)
+    pipeline = build(settings, policy, ground.storage, issuer, alarms, place=ground.place, delivers=True)
+    pipeline.keeper.on_start = close_with_child
+    pipeline.keeper.on_put_back = functools.partial(_put_back, ground, issuer)
+    configure_capture(settings)
     _replace(pipeline)
     watch(Watched(pipeline.writer, pipeline.exporter, settings.directory, settings.is_delivered))
+    close_with_process(shutdown_then)
     alarms.say()
     if isinstance(ground.storage, DiskStorage) and find_crashed(ground.storage.service_directory) is not None:
         pipeline.keeper.wake()
+
+
+def configure_capture(settings: Settings) -> None:
+    """Tell the capture stage what the settings say of it."""
+    configure_http(
+        HttpCaptureConfig(
+            settings.trusted_proxies, settings.actor_header, trusts_unix_socket=settings.trusts_unix_socket
+        )
+    )
+    configure_sql(SqlCaptureConfig(query_text=settings.query_text))
 
 
 def shutdown(timeout_s: float = 5.0) -> None:
@@ -88,6 +113,15 @@ def shutdown(timeout_s: float = 5.0) -> None:
     Afterwards `emit` raises `NotConfigured`, and instrumentations are silent.
     """
     _replace(None, timeout_s)
+
+
+def shutdown_then(timeout_s: float, then: Callable[[], object]) -> None:
+    """As `shutdown`, and *then* do that; for a signal handler, which may interrupt anything.
+
+    In the middle of a record, or of another shutdown, of its own thread it returns at once, and both are done
+    right after that.
+    """
+    _replace(None, timeout_s, then)
 
 
 def recover(settings: Settings) -> dict[str, list[End]]:
@@ -136,7 +170,12 @@ def build(
     """
     declaration = Declaration(
         service=settings.service_name,
-        resource={"host.name": socket.gethostname(), **settings.resource, "service.name": settings.service_name},
+        resource={
+            "host.name": socket.gethostname(),
+            **detected_resource(has_detectors=settings.has_resource_detectors),
+            **settings.resource,
+            "service.name": settings.service_name,
+        },
         policy_text=policy.text,
         sign=settings.sign,
         seal_interval_ms=int(settings.seal_interval.total_seconds() * 1000),
@@ -194,9 +233,9 @@ def open_identity(settings: Settings) -> Identity:
     Raises:
         IdentityError: the files cannot be read or understood.
     """
-    from otel_audit.evidence.identity import file_identity, memory_identity
-
     if settings.identity != "self":
+        from otel_audit.evidence.identity import file_identity
+
         certificate, key = settings.identity.removeprefix("file:").split(",")
         passphrase = settings.identity_passphrase_file
         try:
@@ -206,7 +245,11 @@ def open_identity(settings: Settings) -> Identity:
                 f"OTEL_AUDIT_IDENTITY_PASSPHRASE_FILE={str(passphrase)!r}: cannot be read ({error.strerror})"
             ) from error
         return file_identity(Path(certificate), Path(key), secret)
-    return memory_identity() if settings.directory is None else _SelfIdentity(settings.directory)
+    if settings.directory is not None:
+        return _SelfIdentity(settings.directory)
+    from otel_audit.evidence.identity import memory_identity
+
+    return memory_identity()
 
 
 class _SelfIdentity:
@@ -214,15 +257,31 @@ class _SelfIdentity:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._path = directory / "identity" / "issuer.pem"
+        self._pem: bytes | None = None
         self._identity: Identity | None = None
 
     def certify(self, request: StreamKey) -> tuple[bytes, ...]:
         """See `Identity.certify`."""
-        from otel_audit.evidence.identity import self_identity
-
         if self._identity is None:
+            try:
+                from otel_audit.evidence.identity import self_identity
+            except ImportError as error:  # no file descriptor is left, say
+                raise IdentityError(f"the issuer cannot be loaded: {error}") from error
             self._identity = self_identity(self._directory)
+            self._pem = self._path.read_bytes()
         return self._identity.certify(request)
+
+    def put_back(self) -> None:
+        """Make the issuer's file anew, after someone removed it: later streams keep the issuer of earlier ones."""
+        if self._pem is not None:
+            create_once(self._path, self._pem)
+
+
+def _put_back(ground: _Ground, issuer: Identity) -> None:
+    ground.put_back()
+    if isinstance(issuer, _SelfIdentity):
+        issuer.put_back()
 
 
 def _prepare(settings: Settings, alarms: Alarms) -> _Ground:
@@ -249,20 +308,27 @@ def _prepare(settings: Settings, alarms: Alarms) -> _Ground:
         configure_hash_key(settings.hash_key or secrets.token_bytes(32))
         return _Ground(MemoryStorage(), None)
     configure_hash_key(key)
+
+    def put_back() -> None:
+        create_once(directory / "place", place.encode())
+        if settings.hash_key is None:
+            create_once(directory / "hash.key", key)
+
     return _Ground(
         DiskStorage(
             directory, settings.service_name, Room(directory, settings.spool_max_bytes, settings.spool_reserve)
         ),
         place,
+        put_back,
     )
 
 
-def _replace(pipeline: Pipeline | None, timeout_s: float = 5.0) -> None:
+def _replace(pipeline: Pipeline | None, timeout_s: float = 5.0, then: Callable[[], object] = lambda: None) -> None:
+    global _last  # noqa: PLW0603 - a signal handler may interrupt its shutdown
     previous = install(pipeline)
     if isinstance(previous, AuditPipeline):
-        previous.shutdown(timeout_s)
-
-
-def close_at_exit() -> None:
-    """Close the stream when the interpreter exits; last of all, because registered first."""
-    atexit.register(lambda: shutdown(5.0))
+        _last = previous
+    if _last is None:
+        then()
+    else:
+        _last.shutdown(timeout_s, then)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol, get_args
+from typing import Protocol
 
 from otel_audit.errors import InvalidEvent, NotConfigured
 from otel_audit.event import Actor, AuditEvent, Context, Outcome, Source, Target
+from otel_audit.evidence.acceptance import accepted
+from otel_audit.evidence.members import plain_text, shown
 from otel_audit.receipt import NOT_RECORDED, Receipt
 
 _log = logging.getLogger("otel_audit")
-_OUTCOMES = frozenset(get_args(Outcome))
 
 
 class Pipeline(Protocol):
@@ -87,7 +88,7 @@ class AuditLogger:
             RecordingFailed: in fail mode `closed` only; the log will carry a gap.
         """
         return _require().record(
-            _checked(AuditEvent(event, action, outcome, actor, target, source, time_unix_nano, context=context))
+            accepted(AuditEvent(event, action, outcome, actor, target, source, time_unix_nano, context=context))
         )
 
     async def emit_async(
@@ -104,7 +105,7 @@ class AuditLogger:
     ) -> Receipt:
         """Like `emit`; with `OTEL_AUDIT_FSYNC=always` the wait for the disk does not block the event loop."""
         return await _require().record_async(
-            _checked(AuditEvent(event, action, outcome, actor, target, source, time_unix_nano, context=context))
+            accepted(AuditEvent(event, action, outcome, actor, target, source, time_unix_nano, context=context))
         )
 
     def emit_event(self, event: AuditEvent) -> Receipt:
@@ -136,6 +137,15 @@ class AuditLogger:
         pipeline = _pipeline
         return None if pipeline is None else pipeline.admit()
 
+    def admit_or_raise(self) -> Callable[[], None] | None:
+        """Like `admit`, for work that must not be done where nothing can be recorded.
+
+        Raises:
+            NotConfigured: no pipeline in this process.
+            NoRoom: in fail mode `closed` only.
+        """
+        return _require().admit()
+
 
 def get_audit_logger(name: str) -> AuditLogger:
     """A logger of that *name*; an empty one is replaced by `unknown` and reported, never refused."""
@@ -154,16 +164,20 @@ def login_failed(
     in `audit.actor.claimed`: a name that nobody verified is never the actor.
 
     Raises:
+        InvalidEvent: an argument is not of its form; nothing was recorded.
         NotConfigured: no pipeline in this process.
         RecordingFailed: in fail mode `closed` only.
     """
     from otel_audit.capture.redaction import keyed_hash
 
+    event = accepted(AuditEvent("user.login_failed", "LOGIN", "failure", context=context))
     members: dict[str, str] = {"audit.reason": reason or "denied"}
     if claimed:
-        members["audit.actor.claimed"] = keyed_hash(claimed)
-    event = AuditEvent("user.login_failed", "LOGIN", "failure", context={**(context or {}), **members})
-    return _require().record(event)
+        name = plain_text(claimed)
+        if not name:
+            raise InvalidEvent(f"claimed={shown(claimed)}: expected the name that was tried, as a string")
+        members["audit.actor.claimed"] = keyed_hash(name)
+    return _require().record(event._replace(context={**(context or {}), **members}))
 
 
 def _require() -> Pipeline:
@@ -172,19 +186,3 @@ def _require() -> Pipeline:
             "no audit pipeline in this process: call otel_audit.configure(), or start with opentelemetry-instrument"
         )
     return _pipeline
-
-
-def _checked(event: AuditEvent) -> AuditEvent:
-    if not event.event or event.event.startswith("audit."):
-        raise InvalidEvent(f"event={event.event!r}: expected a name such as 'invoice.approve', not of 'audit.*'")
-    if not event.action or event.action != event.action.upper():
-        raise InvalidEvent(f"action={event.action!r}: expected an upper-case verb such as 'APPROVE'")
-    if event.outcome not in _OUTCOMES:
-        raise InvalidEvent(f"outcome={event.outcome!r}: expected one of success, failure, unknown")
-    for what, value in (("actor", event.actor), ("target", event.target), ("source", event.source)):
-        if value is not None and not (value.id and value.type):
-            raise InvalidEvent(f"{what}={value!r}: expected an id and a type that are not empty")
-    for name in event.context or ():
-        if name.startswith("audit.") and name not in ("audit.reason", "audit.actor.claimed"):
-            raise InvalidEvent(f"context name {name!r}: names of 'audit.*' belong to the evidence format")
-    return event

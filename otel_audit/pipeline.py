@@ -5,7 +5,7 @@ The pipeline that `configure()` installs; every stage meets here, and nothing is
 
 from __future__ import annotations
 
-import asyncio
+import threading
 import time
 from collections.abc import Callable
 
@@ -55,6 +55,9 @@ class AuditPipeline:
         self._service = Actor(declaration.service, "service")
         self._is_closed_mode = declaration.fail_mode == "closed"
         self._syncs = writer.config.fsync == "always"
+        self._end = threading.RLock()
+        self._is_ending = False
+        self._after_end: list[Callable[[], object]] = []
 
     def record(self, event: AuditEvent) -> Receipt:
         """See `logger.Pipeline.record`."""
@@ -70,6 +73,8 @@ class AuditPipeline:
         """See `logger.Pipeline.record_async`."""
         receipt = self._append(event)
         if self._syncs and receipt.recorded:
+            import asyncio  # loaded already where there is a loop
+
             loop = asyncio.get_running_loop()
             if not await loop.run_in_executor(None, receipt.wait_durable, _SYNC_TIMEOUT_S):
                 receipt = self.writer.lose("write-failed", event.time_unix_nano)
@@ -81,20 +86,37 @@ class AuditPipeline:
         """See `logger.Pipeline.admit`."""
         return self.writer.admit() if self._is_closed_mode else None
 
-    def shutdown(self, timeout_s: float) -> None:
-        """Close the stream, sync it, deliver it in what is left of the time, end the threads; safe to call twice.
+    def shutdown(self, timeout_s: float, then: Callable[[], object] = lambda: None) -> None:
+        """Close the stream, deliver it in what is left of the time, end the threads, and do *then*.
 
-        Called from within a record of this very thread (a signal handler), it is done right after that record.
+        Safe to call twice, and from any thread.
+
+        A signal handler may call it in the middle of a record, or of a shutdown, of its own thread: what it asks
+        for is then done right after that.
         """
+        self._after_end.append(then)
         self.writer.when_idle(lambda: self._shutdown(timeout_s))
 
     def _shutdown(self, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
-        self.keeper.stop(timeout_s)
-        self.writer.shut()
-        self.keeper.finish()
-        if self.exporter is not None:
-            self.exporter.finish(deadline_s - time.monotonic())
+        # in vain where another thread's shutdown waits for something that this one, interrupted, holds
+        if self._end.acquire(timeout=timeout_s):
+            try:
+                if self._is_ending:
+                    return  # this very thread is at it
+                self._is_ending = True
+                try:
+                    self.keeper.stop(timeout_s)
+                    self.writer.shut()
+                    self.keeper.finish()
+                    if self.exporter is not None:
+                        self.exporter.finish(deadline_s - time.monotonic())
+                finally:
+                    self._is_ending = False
+            finally:
+                self._end.release()
+        while self._after_end:
+            self._after_end.pop(0)()
 
     def _append(self, event: AuditEvent) -> Receipt:
         request = current_request.get()
@@ -117,6 +139,6 @@ class AuditPipeline:
         try:
             members = event_members(event, Attribution(actor, source, trace_id, span_id))
         except InvalidEvent:
-            self.writer.lose("invalid", event.time_unix_nano)
+            self.writer.lose("invalid")
             raise
         return self.writer.append(members, event.time_unix_nano)

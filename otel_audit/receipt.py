@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Protocol
@@ -20,7 +19,7 @@ class Durability(Protocol):
         ...
 
     def ask_delivered(self, stream: str, seq: int, answer: Callable[[bool], object]) -> bool:
-        """Have *answer* told once that is so (True), or the sink refuses it (False); returns False: nothing delivers.
+        """Have *answer* told: it is so (True), or the sink refuses it (False); returns False: nothing delivers.
 
         It is called once at most, by some thread, or before this returns, and must not block.
         """
@@ -80,6 +79,8 @@ class Receipt:
 
     async def delivered(self, timeout_s: float = 5.0) -> bool:
         """Like `wait_delivered`, without blocking the event loop and without a thread."""
+        import asyncio  # loaded already where there is a loop
+
         durability = self._durability
         if durability is None:
             return False

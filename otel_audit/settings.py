@@ -8,6 +8,7 @@ module attribute whose name begins with `OTEL_`).
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from otel_audit.endpoint import (
     Endpoint,
@@ -68,6 +69,7 @@ OTEL_AUDIT_EXPORTER_OTLP_CLIENT_CERTIFICATE = "OTEL_AUDIT_EXPORTER_OTLP_CLIENT_C
 OTEL_AUDIT_EXPORTER_OTLP_CLIENT_KEY = "OTEL_AUDIT_EXPORTER_OTLP_CLIENT_KEY"
 OTEL_AUDIT_EXPORTER_OTLP_INSECURE = "OTEL_AUDIT_EXPORTER_OTLP_INSECURE"
 
+_UNIX = "unix"
 _RESOURCE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _UNITS_BYTES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -79,7 +81,7 @@ def parse_duration(text: str) -> timedelta:
     Raises:
         ValueError: anything else; the message says what is expected.
     """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", text)
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)", text)
     if match is None or float(match[1]) == 0:
         raise ValueError("expected a duration such as 1s or 500ms (units: ms, s, m, h, d)")
     return timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
@@ -91,7 +93,7 @@ def parse_size(text: str) -> int:
     Raises:
         ValueError: anything else; the message says what is expected.
     """
-    match = re.fullmatch(r"(\d{1,15})(KiB|MiB|GiB|TiB|)", text)
+    match = re.fullmatch(r"([0-9]{1,15})(KiB|MiB|GiB|TiB|)", text)
     if match is None or int(match[1]) == 0:
         raise ValueError("expected a size such as 64MiB (units: KiB, MiB, GiB, TiB, or none for bytes)")
     return int(match[1]) * _UNITS_BYTES[match[2]]
@@ -173,11 +175,15 @@ class Settings:
     policy_path: Path | None = None
     excluded_paths: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    trusts_unix_socket: bool = False
+    """A peer without an address, on a unix socket, is a trusted proxy: `unix` among the networks."""
     actor_header: str | None = None
     hash_key: bytes | None = None
     """None: the one made in the state directory."""
     query_text: Literal["none", "summary", "sanitized"] = "sanitized"
     service_name: str = "unknown_service"
+    has_resource_detectors: bool = False
+    """`OTEL_EXPERIMENTAL_RESOURCE_DETECTORS` names some."""
     resource: Mapping[str, str] = field(default_factory=dict[str, str])
     """What `OTEL_RESOURCE_ATTRIBUTES` says, `service.name` included."""
     origins: Mapping[str, Origin] = field(default_factory=dict[str, Origin], compare=False)
@@ -207,8 +213,10 @@ class Settings:
             raise InvalidSetting(
                 "OTEL_AUDIT_HASH_KEY and OTEL_AUDIT_HASH_KEY_FILE are both set: expected one of them"
             )
+        values["trusts_unix_socket"] = _UNIX in _items(environ.get(OTEL_AUDIT_TRUSTED_PROXIES, ""))
         resource = _resource(environ)
         values["resource"] = resource
+        values["has_resource_detectors"] = bool(environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").strip())
         values["service_name"] = resource["service.name"]
         for standard in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"):
             if environ.get(standard):
@@ -298,16 +306,29 @@ def _resource(environ: Mapping[str, str]) -> dict[str, str]:
     if service:
         resource["service.name"] = service
     resource.setdefault("service.name", "unknown_service")
+    # what is not UTF-8 comes as lone surrogates (PEP 383), which no record can carry
+    resource = {
+        key: value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        for key, value in resource.items()
+    }
     for key in resource:
         if _RESOURCE_KEY.fullmatch(key) is None or key.startswith("audit."):
             raise InvalidSetting(f"OTEL_RESOURCE_ATTRIBUTES: {key!r}: expected a name of ASCII, not of 'audit.*'")
-    if sum(len(key) + len(value) for key, value in resource.items()) > 4096:
-        raise InvalidSetting("OTEL_RESOURCE_ATTRIBUTES: expected at most 4096 characters, they stand in a record")
+    if len(json.dumps(resource, ensure_ascii=False).encode()) > 8192:
+        raise InvalidSetting(
+            "OTEL_RESOURCE_ATTRIBUTES: expected at most 8192 bytes of JSON, they stand in a record"
+        )
     if len(resource["service.name"]) > 64:
         # RFC 5280 ub-organization-name: the certificate of each stream carries it as its one O
         raise InvalidSetting(
             f"OTEL_SERVICE_NAME={resource['service.name']!r}: expected at most 64 characters, "
             "because it stands in the certificate of every stream"
+        )
+    if len(quote(resource["service.name"], safe="")) > 253:
+        # NAME_MAX of every file system in use is 255; a leading dot is encoded too
+        raise InvalidSetting(
+            f"OTEL_SERVICE_NAME={resource['service.name']!r}: expected at most 253 characters when "
+            "percent-encoded, because that is the name of a directory"
         )
     return resource
 
@@ -361,13 +382,13 @@ def _identity(text: str) -> str:
 
 
 def _integer(text: str) -> int:
-    if re.fullmatch(r"\d{1,12}", text) is None:
+    if re.fullmatch(r"[0-9]{1,12}", text) is None:
         raise ValueError("expected a whole number")
     return int(text)
 
 
 def _reserve(text: str) -> Reserve:
-    match = re.fullmatch(r"(\d{1,2}(?:\.\d{1,3})?)%", text)
+    match = re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]{1,3})?)%", text)
     if match is not None:
         return Reserve(percent=float(match[1]))
     try:
@@ -386,14 +407,16 @@ def _retention(text: str) -> timedelta | None:
 
 
 def _items(text: str) -> tuple[str, ...]:
+    if not text.isascii():
+        text.encode()  # a ValueError where it is not UTF-8: these stand in the policy's text, which records carry
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 def _networks(text: str) -> tuple[Network, ...]:
     try:
-        return tuple(ipaddress.ip_network(item) for item in _items(text))
+        return tuple(ipaddress.ip_network(item) for item in _items(text) if item != _UNIX)
     except ValueError as error:
-        raise ValueError(f"expected networks such as 10.0.0.0/8, comma-separated ({error})") from error
+        raise ValueError(f"expected networks such as 10.0.0.0/8, or {_UNIX}, comma-separated ({error})") from error
 
 
 def _header(text: str) -> str:
@@ -518,7 +541,7 @@ VARIABLES: tuple[Variable, ...] = (
         OTEL_AUDIT_TRUSTED_PROXIES,
         "trusted_proxies",
         "none",
-        "comma-separated networks whose Forwarded and X-Forwarded-For are believed",
+        "comma-separated networks whose Forwarded and X-Forwarded-For are believed; `unix`: peers on a unix socket",
         _networks,
     ),
     Variable(

@@ -9,7 +9,7 @@ Loaded by pytest through its entry point `pytest11`, so it imports the rest only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -107,17 +107,17 @@ class AuditLog:
 
 
 @contextmanager
-def recording(**environment: str) -> Iterator[AuditLog]:
+def recording(**environment: str) -> Generator[AuditLog]:
     """Audit in memory inside the block, with `OTEL_AUDIT_*` as given and all else as by default.
 
-    The process's own pipeline, if it has one, is put back afterwards.
+    Where records go and who certifies is not a test's choice: `OTEL_AUDIT_DIR`, `OTEL_AUDIT_IDENTITY` and
+    `OTEL_AUDIT_ENABLED` are not followed. The process's own pipeline, if it has one, is put back afterwards.
 
     Raises:
         InvalidSetting: a variable is not accepted.
     """
-    from otel_audit.capture.http import HttpCaptureConfig, configure_http
-    from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
-    from otel_audit.configure import build, read_policy
+    from otel_audit.capture.redaction import configure_hash_key
+    from otel_audit.configure import build, configure_capture, read_policy
     from otel_audit.evidence.identity import memory_identity
     from otel_audit.logger import install
     from otel_audit.settings import Settings
@@ -129,8 +129,9 @@ def recording(**environment: str) -> Iterator[AuditLog]:
     storage = MemoryStorage(limit_bytes=1 << 30)
     # the issuer's certificate is made by the real clock, and is an anchor: its validity is not read
     pipeline = build(settings, read_policy(settings), storage, memory_identity(), Alarms(), clock=clock.clock())
-    configure_http(HttpCaptureConfig(settings.trusted_proxies, settings.actor_header))
-    configure_sql(SqlCaptureConfig(query_text=settings.query_text))
+    configure_capture(settings)
+    if settings.hash_key is not None:
+        configure_hash_key(settings.hash_key)
     previous = install(pipeline)
     try:
         yield AuditLog(storage.bodies, clock)
@@ -155,9 +156,10 @@ def assert_audited(audit_log: AuditLog) -> Callable[..., Record]:
 def _matches(record: Record, wanted: Mapping[str, str | None]) -> bool:
     for name, pattern in wanted.items():
         if pattern is not None:
-            value = record.get(name)
-            text = value.get("id", "") if isinstance(value, dict) else value
-            if not fnmatchcase(str(text), pattern):
+            # actor and target are objects, absent where an event has no target
+            value: Any = record.get(name, {"id": ""})
+            text: str = value if isinstance(value, str) else value["id"]
+            if not fnmatchcase(text, pattern):
                 return False
     return True
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from cryptography import x509
@@ -152,9 +152,9 @@ class Stream:
         raw = self.key.sign(b"otel-audit/1\n" + canonical(unsigned))
         return canonical({**unsigned, "sig": base64.urlsafe_b64encode(raw).rstrip(b"=").decode()})
 
-    def replace(self, seq: int, *, sign: bool = False, **overrides: Any) -> None:
+    def replace(self, number: int, /, *, sign: bool = False, **overrides: Any) -> None:
         """Change a record where it stands, as an intruder would; *sign* with the stream's own key."""
-        old = self.body(seq)
+        old = self.body(number)
         members = merged(json.loads(old), overrides)
         self.records[self.records.index(old)] = self.signed(members) if sign else canonical(members)
 
@@ -203,14 +203,14 @@ class Stream:
         for _ in range(count):
             self.event()
 
-    def lifecycle(self, event: str, context: Mapping[str, Any], *, sign: bool = True, **overrides: Any) -> bytes:
+    def lifecycle(self, event: str, says: Mapping[str, Any], /, *, sign: bool = True, **overrides: Any) -> bytes:
         """A record about the log itself."""
         members: dict[str, Any] = {
             "event": event,
             "actor": {"id": "otel-audit", "type": "system"},
             "action": "EXECUTE",
             "outcome": "success",
-            "context": dict(context),
+            "context": dict(says),
         }
         return self.append(merged(members, overrides), sign=sign)
 
@@ -314,8 +314,8 @@ def merged(members: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
     for member, value in overrides.items():
         if value is None:
             result.pop(member, None)
-        elif member == "context" and isinstance(result.get("context"), dict):
-            result["context"] = merged(result["context"], value)
+        elif member == "context" and isinstance(result.get("context"), dict) and isinstance(value, dict):
+            result["context"] = merged(result["context"], cast("dict[str, Any]", value))
         else:
             result[member] = value
     return result

@@ -72,7 +72,6 @@ class FlaskScope(WsgiScope):
         Called again where a mounted application's response goes through an outer one; the outer counts.
         """
         try:
-            self.adopt_ids(self.server_span_ids())
             context = _current_context()
             if context is not None:
                 self._take_route(context.request)

@@ -104,8 +104,6 @@ class WsgiScope(HttpScope):
         elif _is_file(body, self.environ.get("wsgi.file_wrapper")):
             self.sent = self.length
         else:
-            if self.method == "HEAD":
-                self.length = _ENDLESS  # declared for the body that a GET would have had
             return AuditedBody(self, body)
         try:
             self.finish()

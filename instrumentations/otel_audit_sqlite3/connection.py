@@ -23,6 +23,7 @@ from otel_audit_sqlite3.cursor import (
 from otel_audit_sqlite3.recording import (
     READER,
     Access,
+    Beneath,
     access_of,
     as_caller,
     failure_of,
@@ -55,59 +56,54 @@ class ConnectionMethods(PlainConnection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         database = args[0] if args else kwargs.get("database")
+        if not _is_ours(self):
+            as_caller(PlainConnection.__init__, (self, *args), kwargs, depth=1)
+            return
         self._otel_audit = Access(namespace_of(database))
         as_caller(super().__init__, args, kwargs, depth=1)
 
     @stands_for(PlainConnection.cursor)
     def cursor(self, factory: Any = AuditedCursor) -> Any:
         """A cursor that records, of the application's own class where it gives one."""
-        return super().cursor(audited_cursor(factory))
+        return _beneath(self).cursor(audited_cursor(factory))
 
     # CPython's own makes a plain cursor in C, and calls neither `cursor()` nor the cursor's methods.
 
     @stands_for(PlainConnection.execute)
     def execute(self, sql: str, parameters: Parameters = (), /) -> sqlite3.Cursor:
         """One event."""
-        cursor = self._new_cursor(super().cursor, sql)
+        cursor = _new_cursor(self, sql)
         return execute(cursor, functools.partial(PlainCursor.execute, cursor), sql, parameters)
 
     @stands_for(PlainConnection.executemany)
     def executemany(self, sql: str, parameters: Iterable[Parameters], /) -> sqlite3.Cursor:
         """One event, however many sets of parameters."""
-        cursor = self._new_cursor(super().cursor, sql)
+        cursor = _new_cursor(self, sql)
         return executemany(cursor, functools.partial(PlainCursor.executemany, cursor), sql, parameters)
 
     @stands_for(PlainConnection.executescript)
     def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
         """One event for each kind of statement."""
-        cursor = self._new_cursor(super().cursor, sql_script)
+        cursor = _new_cursor(self, sql_script)
         return executescript(cursor, functools.partial(PlainCursor.executescript, cursor), sql_script)
-
-    def _new_cursor(self, make: Callable[[type[AuditedCursor]], AuditedCursor], sql: object) -> AuditedCursor:
-        try:
-            return make(AuditedCursor)
-        except sqlite3.Error as error:  # closed, never opened, or of another thread
-            if isinstance(sql, str):
-                record(READER.statements(sql), access_of(self), failure=failure_of(error))
-            raise
 
     # How a transaction ends
 
     @stands_for(PlainConnection.commit)
     def commit(self) -> None:
         """One event where a transaction was open."""
-        _end(self, super().commit, _COMMIT)
+        _end(self, _beneath(self).commit, _COMMIT)
 
     @stands_for(PlainConnection.rollback)
     def rollback(self) -> None:
         """Likewise."""
-        _end(self, super().rollback, _ROLLBACK)
+        _end(self, _beneath(self).rollback, _ROLLBACK)
 
     @stands_for(PlainConnection.__exit__)
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> Literal[False]:
-        leave = functools.partial(super().__exit__, kind, error, traceback)
+        leave = functools.partial(_beneath(self).__exit__, kind, error, traceback)
         _end(self, leave, _COMMIT if kind is None else _ROLLBACK)
         return False
 
@@ -115,7 +111,7 @@ class ConnectionMethods(PlainConnection):
     def close(self) -> None:
         """A ROLLBACK where a transaction was open: SQLite drops what was not committed."""
         was_open = _is_in_transaction(self, otherwise=False)
-        super().close()
+        _beneath(self).close()
         if was_open:
             record((_ROLLBACK,), access_of(self))
 
@@ -130,13 +126,13 @@ class ConnectionMethods(PlainConnection):
     @stands_for(PlainConnection.iterdump)
     def iterdump(self, *args: Any, **kwargs: Any) -> Generator[str, None, None]:
         """One EXPORT; its own queries are left out."""
-        return _dumped(access_of(self), super().iterdump(*args, **kwargs))
+        return _dumped(access_of(self), _beneath(self).iterdump(*args, **kwargs))
 
     @stands_for(PlainConnection.backup)
     def backup(self, *args: Any, **kwargs: Any) -> None:
         """An EXPORT of this database and an IMPORT into the other."""
         target = args[0] if args else kwargs.get("target")
-        run = functools.partial(super().backup, *args, **kwargs)
+        run = functools.partial(_beneath(self).backup, *args, **kwargs)
         if isinstance(target, PlainConnection):
             run = functools.partial(run_recorded, _RESTORE, access_of(target), run)
         run_recorded(_BACKUP, access_of(self), run)
@@ -150,26 +146,30 @@ class ConnectionMethods(PlainConnection):
             "READ" if kwargs.get("readonly") else "UPDATE",
             target=Target(table, "db.table") if table else None,
         )
-        return run_recorded(opened, access_of(self), functools.partial(super().blobopen, *args, **kwargs))
+        run: Callable[[], sqlite3.Blob] = functools.partial(_beneath(self).blobopen, *args, **kwargs)
+        return run_recorded(opened, access_of(self), run)
 
     if hasattr(PlainConnection, "serialize"):
 
         @stands_for(PlainConnection.serialize)
         def serialize(self, *args: Any, **kwargs: Any) -> bytes:
             """One EXPORT."""
-            return run_recorded(_SERIALIZE, access_of(self), functools.partial(super().serialize, *args, **kwargs))
+            run: Callable[[], bytes] = functools.partial(_beneath(self).serialize, *args, **kwargs)
+            return run_recorded(_SERIALIZE, access_of(self), run)
 
         @stands_for(PlainConnection.deserialize)
         def deserialize(self, *args: Any, **kwargs: Any) -> None:
             """One IMPORT."""
-            run_recorded(_DESERIALIZE, access_of(self), functools.partial(super().deserialize, *args, **kwargs))
+            run_recorded(
+                _DESERIALIZE, access_of(self), functools.partial(_beneath(self).deserialize, *args, **kwargs)
+            )
 
     if hasattr(PlainConnection, "load_extension"):
 
         @stands_for(PlainConnection.enable_load_extension)
         def enable_load_extension(self, enable: bool, /) -> None:
             """One EXECUTE, for switching off too."""
-            run_recorded(_ENABLE, access_of(self), functools.partial(super().enable_load_extension, enable))
+            run_recorded(_ENABLE, access_of(self), functools.partial(_beneath(self).enable_load_extension, enable))
 
         @stands_for(PlainConnection.load_extension)
         def load_extension(self, *args: Any, **kwargs: Any) -> None:
@@ -177,7 +177,28 @@ class ConnectionMethods(PlainConnection):
             name = args[0] if args else None
             target = Target(name, "file") if isinstance(name, str) and name else None
             loaded = operation("LOAD_EXTENSION", "EXECUTE", target=target)
-            run_recorded(loaded, access_of(self), functools.partial(super().load_extension, *args, **kwargs))
+            run_recorded(loaded, access_of(self), functools.partial(_beneath(self).load_extension, *args, **kwargs))
+
+
+def _is_ours(connection: object) -> bool:
+    return isinstance(connection, ConnectionMethods)
+
+
+def _beneath(connection: sqlite3.Connection) -> Any:
+    """What an override of ours would reach by `super()`, for any *connection*."""
+    if isinstance(connection, ConnectionMethods):
+        return super(ConnectionMethods, connection)
+    return Beneath(PlainConnection, connection)
+
+
+def _new_cursor(connection: sqlite3.Connection, sql: object) -> AuditedCursor:
+    try:
+        cursor: AuditedCursor = _beneath(connection).cursor(AuditedCursor)
+    except sqlite3.Error as error:  # closed, never opened, or of another thread
+        if isinstance(sql, str):
+            record(READER.statements(sql), access_of(connection), failure=failure_of(error))
+        raise
+    return cursor
 
 
 class AuditedConnection(ConnectionMethods):

@@ -13,7 +13,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from otel_audit_sqlite3.connection import AuditedConnection, PlainConnection, audited_connection
 from otel_audit_sqlite3.cursor import AuditedCursor, PlainCursor
-from otel_audit_sqlite3.recording import Switch, as_caller
+from otel_audit_sqlite3.recording import Switch, as_caller, load_parser
 
 _MODULES: tuple[Any, ...] = (sqlite3, sqlite3.dbapi2)
 _FACTORY_POSITION = 5
@@ -68,6 +68,8 @@ def _door(beneath: Callable[..., Any]) -> Callable[..., Any]:
             args = (*args[:_FACTORY_POSITION], factory, *args[_FACTORY_POSITION + 1 :])
         elif Switch.is_on or "factory" in kwargs:
             kwargs["factory"] = audited_connection(kwargs.get("factory", PlainConnection))
+        if Switch.is_on:
+            load_parser()
         return as_caller(beneath, args, kwargs, depth=1)
 
     connect.otel_audit_beneath = beneath  # type: ignore[attr-defined]

@@ -37,10 +37,36 @@ def stands_for(original: object) -> Callable[[_F], _F]:
     return mark
 
 
+class Beneath:
+    """The methods of sqlite3's own *kind*, but for `__init__`, bound to an object that is none of ours.
+
+    A class that the application derived from CPython's own, before auditing was on, may well call
+    `sqlite3.Connection.execute(self, …)` afterwards: a method of ours, with a *self* that `super()` refuses.
+    """
+
+    __slots__ = ("_kind", "_object")
+
+    def __init__(self, kind: type[Any], thing: object) -> None:
+        self._kind = kind
+        self._object = thing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kind, name).__get__(self._object)
+
+
 class Switch:
     """Whether audited connections record; off again after `uninstrument()`, which cannot take them back."""
 
     is_on = False
+    is_loaded = False
+    """The SQL parser was loaded ahead of the first query."""
+
+
+def load_parser() -> None:
+    """Import the SQL parser and let it read once (150 ms), unless a request is waiting for it."""
+    if not Switch.is_loaded and current_request.get() is None:
+        Switch.is_loaded = True
+        READER.statements("SELECT a FROM b")
 
 
 class Access:
@@ -61,17 +87,21 @@ _UNKNOWN = Access(None)
 def access_of(connection: sqlite3.Connection) -> Access:
     """The access that *connection* carries."""
     try:
-        return cast("Any", connection)._otel_audit  # type: ignore[no-any-return] # noqa: SLF001 - ours
+        holder: Any = connection
+        access: Access = holder._otel_audit  # noqa: SLF001 - ours
     except AttributeError:
         return _UNKNOWN
+    return access
 
 
 def access_of_cursor(cursor: sqlite3.Cursor) -> Access:
     """That of the connection of *cursor*; also where `Cursor.__init__` was never called."""
     try:
-        return cast("Any", cursor.connection)._otel_audit  # type: ignore[no-any-return] # noqa: SLF001 - ours
+        holder: Any = cursor.connection
+        access: Access = holder._otel_audit  # noqa: SLF001 - ours
     except AttributeError:
         return _UNKNOWN
+    return access
 
 
 def namespace_of(database: object) -> str | None:

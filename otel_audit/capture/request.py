@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from otel_audit.event import UNKNOWN, Actor, Source
+from otel_audit.evidence.acceptance import accepted_actor
 
 
 class RequestScope:
@@ -66,8 +67,13 @@ def acting_as(actor: Actor) -> Generator[Actor]:
     """Make *actor* the one who acts, for every event inside the block.
 
     The word of the application: it outranks what the framework knows. Inside a request it also names
-    the actor of the request's own record, which is made after the block has ended.
+    the actor of the request's own record, which is made after the block has ended. Tasks inherit the actor,
+    threads do not: run them in a copy of the context (`contextvars.copy_context().run`).
+
+    Raises:
+        InvalidEvent: *actor* has no id, or a member that is not of its form.
     """
+    actor = accepted_actor(actor)
     if actor.auth is None:
         actor = Actor(actor.id, actor.type, "explicit", actor.name, actor.on_behalf_of)
     request = current_request.get()

@@ -37,7 +37,7 @@ class Columns(NamedTuple):
 def columns_for(console: Console) -> Columns:
     """Columns that suit the width there is."""
     if console.width >= 120:
-        return Columns(actor=24, action=8, target=36, cuts=console.is_terminal)
+        return Columns(actor=18, action=8, target=32, cuts=console.is_terminal)
     return Columns(10, 7, 20, cuts=console.is_terminal, has_date=not console.is_terminal)
 
 

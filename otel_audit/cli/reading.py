@@ -20,6 +20,9 @@ class Reading:
     """Sources to read and issuers to trust."""
 
     names: tuple[str, ...]
+    """As the user gave them; none where the local spool does not exist yet."""
+    paths: tuple[Path, ...]
+    """Where to look for what is written from now on."""
     sources: tuple[Source, ...]
     trust: tuple[x509.Certificate, ...]
     private_keys_here: tuple[x509.Certificate, ...]
@@ -39,7 +42,10 @@ def open_reading(names: Sequence[str], trust: Sequence[str]) -> Reading:
             raise InvalidSetting(
                 "OTEL_AUDIT_DIR='memory:': nothing is kept on this machine; name a SOURCE, or set a directory"
             )
+        paths = [settings.directory]
         names = [str(settings.directory)] if settings.directory.exists() else []
+    else:
+        paths = [Path(name) for name in names]
     if "" in names:
         # As a path it would be the working directory: not what `verify "$UNSET"` means
         raise InvalidSetting("SOURCE '': expected a directory or a file")
@@ -47,7 +53,9 @@ def open_reading(names: Sequence[str], trust: Sequence[str]) -> Reading:
     here = known_issuers(settings)
     trusted = tuple(certificate for path in trust for certificate in _certificates(Path(path))) if trust else here
     held = private_keys(settings)
-    return Reading(tuple(names), sources, trusted, tuple(issuer for issuer in trusted if issuer in held))
+    return Reading(
+        tuple(names), tuple(paths), sources, trusted, tuple(issuer for issuer in trusted if issuer in held)
+    )
 
 
 def known_issuers(settings: Settings) -> tuple[x509.Certificate, ...]:

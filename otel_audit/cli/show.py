@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -98,13 +97,19 @@ def show(
         until=moment("--until", until, now=now),
     )
     reading = open_reading(sources or [], trust or [])
+    if follow and (packed := [str(path) for path in reading.paths if path.suffix in (".gz", ".zst")]):
+        raise InvalidSetting(
+            f"--follow: {packed[0]} is packed and does not grow; name a directory or a .jsonl file"
+        )
     with Selection(query) as selection:
-        verdict = _verify(reading, query, selection)
-        shown = _write(selection.found(limit), _standings(verdict), is_tree=trace is not None, is_json=json)
+        verdict = _verify(reading, selection)
+        last_seqs = {stream.stream: stream.last_seq for stream in verdict.streams}
+        shown = _write(
+            selection.found(limit, last_seqs), _standings(verdict), is_tree=trace is not None, is_json=json
+        )
         _remark(verdict, shown)
         if follow:
-            follower = Follower([Path(name) for name in reading.names], query, selection)
-            for found in follower:
+            for found in Follower(reading.paths, query, selection):
                 _write([found], lambda _: "unsealed", is_tree=False, is_json=json)
                 sys.stdout.flush()
     if verdict.status == "tampered":
@@ -112,13 +117,12 @@ def show(
     return 0 if shown else NOTHING
 
 
-def _verify(reading: Reading, query: Query, selection: Selection) -> Verdict:
+def _verify(reading: Reading, selection: Selection) -> Verdict:
+    """Verify all of it: the verdict for a period is about some records only, and others may claim its times."""
     with terminal.progress("reading and verifying") as progress:
         return verdict_on(
             watched(reading.sources, selection.take),
             trust=reading.trust,
-            since=query.since,
-            until=query.until,
             progress=progress,
         )
 

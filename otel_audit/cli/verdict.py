@@ -109,9 +109,7 @@ def print_verdict(console: Console, verdict: Verdict, reading: Reading) -> None:
 
 def print_headline(console: Console, verdict: Verdict) -> None:
     """Write the answer in one sentence, in words that need no knowledge of the format; in a pipe it is one line."""
-    said = Text(verdict.status.upper(), style=STYLES[verdict.status]).append(
-        f": {_answer(verdict)}", style="not bold"
-    )
+    said = Text().append(verdict.status.upper(), style=STYLES[verdict.status]).append(f": {_answer(verdict)}")
     if console.is_terminal:
         say(console, said)
     else:

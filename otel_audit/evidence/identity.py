@@ -8,6 +8,7 @@ with certificates. It is asked from a background thread at rotation, never on a 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import socket
@@ -18,10 +19,10 @@ from pathlib import Path
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from otel_audit.errors import IdentityError
 
@@ -32,7 +33,11 @@ whose `sign` asks the device: `cryptography` calls `sign` of whatever key it is 
 MARGIN = timedelta(hours=1)
 """A stream's certificate is valid from this long before its open until this long after its latest rotation."""
 
+MAX_CHAIN_BYTES = 16 << 10
+"""The chain stands in every open record (65,536 bytes), in base64, beside 200 predecessors and the resource."""
+
 ISSUER_FILE = "issuer.pem"
+_EXTENSIONS = {ExtensionOID.BASIC_CONSTRAINTS: "basicConstraints", ExtensionOID.KEY_USAGE: "keyUsage"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,16 @@ class IssuerIdentity:
 
     def __init__(self, chain: Sequence[x509.Certificate], key: IssuerKey) -> None:
         if not chain:
-            raise IdentityError("no certificate of the issuer: expected one PEM certificate or more")
+            raise IdentityError("no certificate of the issuer: expected one or more, the issuer's own first")
         issuer = chain[0]
         try:
             constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
             usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
         except x509.ExtensionNotFound as error:
-            raise IdentityError(f"certificate {_named(issuer)}: not an issuer, it lacks {error.oid}") from error
+            raise IdentityError(
+                f"certificate {_named(issuer)}: not an issuer, it lacks {_EXTENSIONS[error.oid]}; "
+                "make one with `otel-audit keys init`, or openssl's -addext"
+            ) from error
         if not (constraints.ca and usage.key_cert_sign):
             raise IdentityError(f"certificate {_named(issuer)}: not an issuer (CA:TRUE and keyCertSign are needed)")
         if _public_bytes(key.public_key()) != _public_bytes(issuer.public_key()):
@@ -84,16 +92,22 @@ class IssuerIdentity:
             raise IdentityError(
                 f"certificate {_named(issuer)}: curve {key.curve.name}, P-256 or P-384 are accepted"
             )
+        for below, above in itertools.pairwise(chain):
+            _check_issued(below, above)
         self._issuer = issuer
         self._key = key
-        self._above = tuple(
-            certificate.public_bytes(serialization.Encoding.DER)
-            for certificate in chain
-            if certificate.issuer != certificate.subject
-        )
+        self._carried = tuple(certificate for certificate in chain if certificate.issuer != certificate.subject)
+        self._above = tuple(certificate.public_bytes(serialization.Encoding.DER) for certificate in self._carried)
+        # "Keys" in the evidence format: at most 8 elements, the stream's own among them
+        if len(self._above) > 7 or sum(len(der) for der in self._above) > MAX_CHAIN_BYTES:
+            raise IdentityError(
+                f"certificate {_named(issuer)}: a chain of {len(self._above)} certificates, expected at most 7 of "
+                f"{MAX_CHAIN_BYTES} bytes together; leave out those that verifiers hold"
+            )
 
     def certify(self, request: StreamKey) -> tuple[bytes, ...]:
         """Issue a certificate for a stream's key; see `Identity.certify`."""
+        self.check_validity(request.not_before + MARGIN)
         names = [
             x509.NameAttribute(NameOID.COMMON_NAME, request.stream),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, request.service),
@@ -115,13 +129,30 @@ class IssuerIdentity:
                 .not_valid_after(request.not_after)
                 .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
                 .add_extension(_usage(sign_certificates=False), critical=True)
+                .add_extension(_authority(self._issuer), critical=False)
                 .sign(key, algorithm)
             )
-        except (ValueError, TypeError, OSError, UnsupportedAlgorithm) as error:
+        except Exception as error:  # a device's library raises what it likes; here it becomes ours
             raise IdentityError(
                 f"issuer {_named(self._issuer)} did not certify the stream's key: {error}"
             ) from error
         return (certificate.public_bytes(serialization.Encoding.DER), *self._above)
+
+    def check_validity(self, opened: datetime) -> None:
+        """Refuse an issuer under which a stream that opens then would be a `wrong-certificate` to verifiers.
+
+        A self-signed issuer has no such time: it is an anchor, whose validity is not read.
+
+        Raises:
+            IdentityError: a certificate that streams would carry is not valid then.
+        """
+        for certificate in self._carried:
+            if not certificate.not_valid_before_utc <= opened <= certificate.not_valid_after_utc:
+                since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+                raise IdentityError(
+                    f"certificate {_named(certificate)}: valid from {since:%Y-%m-%d %H:%M} to "
+                    f"{until:%Y-%m-%d %H:%M} UTC, and it is {opened:%Y-%m-%d %H:%M}: renew it, or set the clock"
+                )
 
 
 def self_identity(directory: Path) -> IssuerIdentity:
@@ -153,11 +184,13 @@ def file_identity(certificate: Path, key: Path, passphrase: bytes | None = None)
         IdentityError: a file cannot be read or understood, or key and certificate do not fit.
     """
     try:
-        return _loaded(certificate.read_bytes(), key.read_bytes(), passphrase, str(certificate), str(key))
+        identity = _loaded(certificate.read_bytes(), key.read_bytes(), passphrase, str(certificate), str(key))
     except OSError as error:
         raise IdentityError(
             f"{error.filename}: cannot be read ({error.strerror}); see OTEL_AUDIT_IDENTITY"
         ) from error
+    identity.check_validity(datetime.now(UTC))
+    return identity
 
 
 def memory_identity() -> IssuerIdentity:
@@ -216,6 +249,9 @@ def _make_self_issuer(path: Path) -> None:
             os.link(draft, path)
     finally:
         draft.unlink()
+    # an issuer lost to a power cut would leave streams that nobody answers for
+    for directory in (path.parent, path.parent.parent):
+        _sync_directory(directory)
 
 
 def _new_issuer(name: str, lifetime: timedelta) -> tuple[x509.Certificate, ed25519.Ed25519PrivateKey]:
@@ -232,6 +268,7 @@ def _new_issuer(name: str, lifetime: timedelta) -> tuple[x509.Certificate, ed255
         .not_valid_after(now + lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(sign_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, None)
     )
     return certificate, key
@@ -263,6 +300,14 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _private_pem(key: ed25519.Ed25519PrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
@@ -279,6 +324,25 @@ def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _check_issued(below: x509.Certificate, above: x509.Certificate) -> None:
+    try:
+        below.verify_directly_issued_by(above)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise IdentityError(
+            f"certificate {_named(below)}: not issued by the next one, {_named(above)}: expected the issuer's own "
+            "certificate first, then each one's issuer"
+        ) from error
+
+
+def _authority(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """RFC 5280 §4.2.1.1; our verifier does not read it, `openssl verify -x509_strict` asks for it."""
+    try:
+        identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        identifier = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 
 
 def _named(certificate: x509.Certificate) -> str:

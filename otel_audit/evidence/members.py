@@ -7,7 +7,7 @@ may stand in them; what leaves here is within the profile of "Record" in the evi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from time import gmtime, strftime
 from typing import Any, NamedTuple, cast
@@ -19,7 +19,13 @@ from otel_audit.evidence.canonical import MAX_RECORD_BYTES, SCHEMA, encode
 Members = dict[str, Any]
 
 MAX_INTEGER = 2**53 - 1
+MAX_ON_BEHALF_OF = 3
+"""How many identities deep an impersonation is recorded, the actor's own not counted."""
+
 _NAME = re.compile(r"[\x21-\x7e]{1,256}")
+_AUDIT_NAMES = frozenset(("audit.reason", "audit.actor.claimed"))
+"""Names of `audit.*` that an event may bring; the others of "Record" are the log's own."""
+
 _checked_names: set[str] = set()
 _CHECKED_NAMES_LIMIT = 10_000
 """Names come from code, not from requests, so this is a bound against mistakes only."""
@@ -33,7 +39,8 @@ def timestamp(time_unix_nano: int) -> str:
 
 @lru_cache(maxsize=8)
 def _to_the_second(seconds: int) -> str:
-    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
+    moment = gmtime(seconds)
+    return f"{moment.tm_year:04d}{strftime('-%m-%dT%H:%M:%S', moment)}"  # glibc's %Y does not pad
 
 
 class Attribution(NamedTuple):
@@ -82,7 +89,7 @@ def actor_members(actor: Actor, depth: int = 0) -> Members:
         members["auth"] = actor.auth
     if actor.name:
         members["name"] = actor.name
-    if actor.on_behalf_of is not None and depth < 3:
+    if actor.on_behalf_of is not None and depth < MAX_ON_BEHALF_OF:
         members["on_behalf_of"] = actor_members(actor.on_behalf_of, depth + 1)
     return members
 
@@ -91,13 +98,14 @@ def context_members(context: Context) -> Members:
     """*context* with floats and large integers as strings, and without what is None.
 
     Raises:
-        InvalidEvent: a name outside of 0x21-0x7E or of more than 256 characters, or a value of another type.
+        InvalidEvent: a name outside of 0x21-0x7E, of more than 256 characters or of the log's own, or a value
+            of another type.
     """
     members: Members = {}
     for name, value in context.items():
         if name not in _checked_names:
             _check_name(name)
-        kind = value.__class__
+        kind = type(value)  # not __class__: a proxy (werkzeug's, Django's) gives that of what it stands for
         if kind is str or kind is bool or (kind is int and -MAX_INTEGER <= value <= MAX_INTEGER):  # type: ignore[operator]
             members[name] = value
         elif value is not None:
@@ -105,32 +113,65 @@ def context_members(context: Context) -> Members:
     return members
 
 
-def _check_name(name: str) -> None:
-    if _NAME.fullmatch(name) is None:
-        raise InvalidEvent(f"context name {name!r}: expected 1 to 256 characters of ASCII without spaces")
+def plain_text(value: object) -> str:
+    """*value* as a string of no subclass (as `Markup` or an enumeration's member are); empty when it is none."""
+    if type(value) is str:
+        return value
+    return str.__str__(cast("str", value)) if issubclass(type(value), str) else ""
+
+
+def shown(value: object) -> str:
+    """*value* as a message shows it: a short text as it is, of anything else only the type."""
+    if value is None or type(value) is str:
+        return repr(value) if value is None or len(value) <= 100 else f"{value[:100]!r}…"
+    return f"({type(value).__name__})"
+
+
+def _check_name(name: object) -> None:
+    text = plain_text(name)
+    if _NAME.fullmatch(text) is None:
+        raise InvalidEvent(f"context name {shown(name)}: expected 1 to 256 characters of ASCII without spaces")
+    if text.startswith("audit.") and text not in _AUDIT_NAMES:
+        raise InvalidEvent(f"context name {shown(name)}: names of 'audit.*' belong to the evidence format")
     if len(_checked_names) < _CHECKED_NAMES_LIMIT:
-        _checked_names.add(name)
+        _checked_names.add(text)
 
 
 def _fitted(name: str, value: object) -> object:
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, bool):
-        return bool(value)
-    if isinstance(value, int):
-        return int(value) if -MAX_INTEGER <= value <= MAX_INTEGER else str(int(value))
-    if isinstance(value, float):
-        return repr(float(value))
     if isinstance(value, list | tuple):
-        items = [_fitted(name, item) for item in cast("Sequence[object]", value)]
-        if any(isinstance(item, list) for item in items):
-            raise InvalidEvent(f"context {name!r}: an array in an array cannot be recorded")
-        kinds = {type(item) for item in items}
-        return items if len(kinds) <= 1 else [item if isinstance(item, str) else _text(item) for item in items]
+        return _fitted_items(name, cast("Sequence[object]", value))
+    return _fitted_scalar(name, value)
+
+
+def _fitted_items(name: str, values: Sequence[object]) -> list[object]:
+    items: list[object] = [_fitted_scalar(name, value) for value in values]
+    kinds = {type(item) for item in items}
+    return items if len(kinds) <= 1 else [item if isinstance(item, str) else _text(item) for item in items]
+
+
+def _fitted_scalar(name: str, value: object) -> str | bool | int:
+    kind = type(value)
+    if issubclass(kind, str):
+        return plain_text(value)
+    if kind is bool:
+        return value is True
+    if issubclass(kind, int):
+        return _fitted_integer(name, int.__index__(value))  # type: ignore[arg-type]
+    if issubclass(kind, float):
+        return float.__repr__(cast("float", value))
     raise InvalidEvent(
-        f"context {name!r}: a value of type {type(value).__name__} cannot be recorded; "
+        f"context {name!r}: a value of type {kind.__name__} cannot be recorded; "
         "expected a string, boolean, integer, float, or a sequence of one of these"
     )
+
+
+def _fitted_integer(name: str, value: int) -> int | str:
+    if -MAX_INTEGER <= value <= MAX_INTEGER:
+        return value
+    try:
+        return str(value)
+    except ValueError as error:  # more digits than sys.get_int_max_str_digits()
+        raise InvalidEvent(f"context {name!r}: an integer of {value.bit_length()} bits is too long") from error
 
 
 def _text(item: object) -> str:
@@ -138,51 +179,55 @@ def _text(item: object) -> str:
 
 
 def without_surrogates(value: Any) -> Any:
-    """*value* with every lone surrogate replaced by U+FFFD, which UTF-8 can carry."""
+    """*value* as UTF-8 can carry it: U+FFFD for every lone surrogate, and names that are plain strings."""
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if isinstance(value, dict):
-        return {name: without_surrogates(item) for name, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        members = cast("dict[str, Any]", value)
+        return {plain_text(name): without_surrogates(item) for name, item in members.items()}
     if isinstance(value, list):
         return [without_surrogates(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     return value
 
 
-def shortened(members: Mapping[str, Any], excess_bytes: int) -> Members | None:
-    """*members* made smaller by about *excess_bytes*: the longest strings of `context` first.
+def fit(members: Members, overhead_bytes: int = 0) -> Members | None:
+    """*members* as they are when their bytes fit a record, shortened when they do not; None when nothing helps.
 
-    What was shortened is listed in `audit.truncated`. None when there is not enough in `context` to cut.
+    The longest strings of `context` are cut first, each to what is needed, and listed in `audit.truncated`.
+    *overhead_bytes* are those that will still be added.
     """
+    excess = len(encode(members)) + overhead_bytes - MAX_RECORD_BYTES
+    if excess <= 0:
+        return members
     context: Members = dict(members.get("context", {}))
+    sizes = {name: _size(value) for name, value in context.items() if isinstance(value, str)}
+    excess += len(',"audit.truncated":[]')
     cut: list[str] = []
-    names = sorted(
-        (n for n, v in context.items() if isinstance(v, str)), key=lambda n: -len(encode({"": context[n]}))
-    )
-    room = 64  # what naming the member in audit.truncated adds, and a rounding reserve
-    for name in names:
-        if excess_bytes <= 0:
+    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        listing = len(name.replace("\\", "\\\\").replace('"', '\\"')) + 3  # with quotes and a comma
+        if excess <= 0 or sizes[name] <= listing:
             break
-        value: str = context[name]
-        size = len(encode({"": value}))
-        keep = max(0, size - excess_bytes - room - len(name))
-        # by characters: escapes and multi-byte characters make the written text at least as long
-        context[name] = value[: min(keep * len(value) // size, len(value))]
-        excess_bytes -= size - len(encode({"": context[name]})) - len(name) - 4
+        context[name] = _prefix(context[name], sizes[name] - excess - listing)
+        excess += listing - (sizes[name] - _size(context[name]))
         cut.append(name)
-    if excess_bytes > 0 or not cut:
+    if excess > 0:
         return None
     context["audit.truncated"] = sorted(cut)
     return {**members, "context": context}
 
 
-def fit(members: Members, overhead_bytes: int = 0) -> Members | None:
-    """*members* as they are when their bytes fit a record, shortened when they do not; None when nothing helps."""
-    for _ in range(4):
-        size = len(encode(members)) + overhead_bytes
-        if size <= MAX_RECORD_BYTES:
-            return members
-        smaller = shortened(members, size - MAX_RECORD_BYTES)
-        if smaller is None:
-            return None
-        members = smaller
-    return None
+def _size(text: str) -> int:
+    """Bytes of *text* as a record writes it, without its quotes."""
+    return len(encode({"": text})) - len('{"":""}')
+
+
+def _prefix(text: str, size_bytes: int) -> str:
+    """The longest beginning of *text* that a record writes in *size_bytes*; bisected, because escapes vary."""
+    low, high = 0, min(len(text), max(0, size_bytes))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _size(text[:middle]) <= size_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low]

@@ -1,7 +1,7 @@
 """What a record must contain: the tables "Record" and "Stream" of the evidence format, as one check.
 
-`canonical.decode` has said that the bytes are the one text of their members; `problem` says whether those
-members are a record. Cheap, because a verifier asks it of every record: what repeats (shapes, actors, names,
+`canonical.decode` says whether bytes are the one text of their members, `problem` whether those members are
+a record. Cheap, because a verifier asks it of every record: what repeats (shapes, actors, names,
 minutes) is judged once and remembered, in tables that are emptied before they grow.
 """
 
@@ -11,6 +11,8 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, cast
+
+import orjson
 
 from otel_audit.evidence.canonical import SCHEMA
 from otel_audit.evidence.rfc3339 import is_minute
@@ -49,11 +51,22 @@ _SECOND = re.compile(r"[0-5][0-9]\.[0-9]{9}Z")
 _LOWER_CASE = re.compile(r"[a-z]")
 REFERENCE = re.compile(r"([0-9a-f]{32}):([1-9][0-9]{0,15}):([0-9a-f]{64})")
 
+_is_second = _SECOND.fullmatch
+_is_digest = _STREAM.fullmatch
+_is_span = _SPAN.fullmatch
+_NO_TRACE = "0" * 32
+_NO_SPAN = "0" * 16
+_ID_AND_TYPE = ("id", "type")
+_SCALARS = frozenset((str, int, bool))
+
 _shapes: set[tuple[str, ...]] = set()
 _streams: set[str] = set()
 _minutes: set[str] = set()
 _actions: set[str] = set()
-_actors: set[tuple[Any, ...]] = set()
+_events: set[str] = set()
+_sources: set[bytes] = set()
+_dumps = orjson.dumps
+_actors: set[bytes] = set()
 _context_names: set[tuple[str, ...]] = set()
 
 
@@ -63,67 +76,100 @@ def _remember(table: set[_T], entry: _T) -> None:
     table.add(entry)
 
 
-def problem(m: dict[str, Any]) -> str | None:  # noqa: PLR0912 - the hot loop of verifying: calls cost more than tests
-    """Say why the members *m*, as `canonical.decode` returned them, are no record; None when they are one."""
+def problem(m: dict[str, Any], known_prev: str | None = None) -> str | None:  # noqa: PLR0912, PLR0915 - calls cost more than tests
+    """Say why the members *m* of a parsed body are no record; None when they are one.
+
+    Also refuses members that are not in canonical order, at any depth, so that a caller who has compared
+    the bytes with unsorted output need not sort. *known_prev* is a `prev` that need not be looked at.
+    """
     shape = tuple(m)
     if shape not in _shapes:
         names = frozenset(shape)
-        if not names >= _REQUIRED or not names <= _REQUIRED | _OPTIONAL:
+        if not names >= _REQUIRED or not names <= _REQUIRED | _OPTIONAL or list(shape) != sorted(shape):
             return "a member is missing, or one that records do not have"
         _remember(_shapes, shape)
+    stream = m["stream"]
+    event = m["event"]
+    action = m["action"]
+    outcome = m["outcome"]
     if m["schema"] != SCHEMA:
         return "not of schema otel-audit/1"
-    stream = m["stream"]
-    if stream.__class__ is not str:
-        return "stream: expected a string"
-    if stream not in _streams:
-        if _STREAM.fullmatch(stream) is None:
+    try:
+        is_remembered = stream in _streams and event in _events and action in _actions and outcome in _OUTCOMES
+    except TypeError:
+        return "stream, event, action, outcome: expected strings"
+    if not is_remembered:
+        if not _matches(stream, _STREAM):
             return "stream: expected 32 lower-case hex digits"
+        if event.__class__ is not str or not event:
+            return "event: expected a string that is not empty"
+        if action.__class__ is not str or not action or _LOWER_CASE.search(action):
+            return "action: expected an upper-case verb"
+        if outcome.__class__ is not str or outcome not in _OUTCOMES:
+            return "outcome: expected success, failure or unknown"
         _remember(_streams, stream)
+        _remember(_events, event)
+        _remember(_actions, action)
     seq = m["seq"]
     if seq.__class__ is not int or seq < 1:
         return "seq: expected a positive integer"
-    prev = m.get("prev")
-    if prev is None:
+    if "prev" not in m:
         if seq != 1:
             return "prev: missing"
-    elif seq == 1 or prev.__class__ is not str or _HASH.fullmatch(prev) is None:
+    elif seq == 1 or ((m["prev"] != known_prev or known_prev is None) and not _matches(m["prev"], _HASH)):
         return "prev: expected 64 lower-case hex digits, from record 2 on"
     observed = m["observed"]
     time = m["time"]
-    if not is_time(observed) or (time != observed and not (is_time(time) and time < observed)):
+    if (
+        observed.__class__ is not str
+        or time.__class__ is not str
+        or _is_second(observed, 17) is None
+        or (observed[:17] not in _minutes and not _is_new_minute(observed[:17]))
+        or (
+            time != observed
+            and (
+                time > observed
+                or _is_second(time, 17) is None
+                or (time[:17] not in _minutes and not _is_new_minute(time[:17]))
+            )
+        )
+    ):
         return "time, observed: expected RFC 3339 in UTC with nine digits, observed not before time"
-    event = m["event"]
-    if event.__class__ is not str or not event:
-        return "event: expected a string"
-    action = m["action"]
-    if action.__class__ is not str:
-        return "action: expected a string"
-    if action not in _actions:
-        if not action or _LOWER_CASE.search(action):
-            return "action: expected an upper-case verb"
-        _remember(_actions, action)
-    outcome = m["outcome"]
-    if outcome.__class__ is not str or outcome not in _OUTCOMES:
-        return "outcome: expected success, failure or unknown"
-    reason = _actor_problem(m["actor"])
-    if reason is not None:
-        return reason
+    actor = _dumps(m["actor"])
+    if actor not in _actors:
+        if not _is_actor(m["actor"], 0):
+            return "actor: not as the format has it"
+        _remember(_actors, actor)
     if "target" in m and not _is_object(m["target"], None):
         return "target: expected id and type"
-    if "source" in m and not _is_object(m["source"], _SOURCE_TYPES):
-        return "source: expected id, and type ipv4, ipv6 or hostname"
-    if "trace_id" in m and not _is_w3c_id(m["trace_id"], _STREAM):
+    if "source" in m:
+        source = _dumps(m["source"])
+        if source not in _sources:
+            if not _is_object(m["source"], _SOURCE_TYPES):
+                return "source: expected id, and type ipv4, ipv6 or hostname"
+            _remember(_sources, source)
+    if "trace_id" in m and not _is_w3c_id(m["trace_id"], _is_digest, _NO_TRACE):
         return "trace_id: expected 32 lower-case hex digits, not all zero"
-    if "span_id" in m and not _is_w3c_id(m["span_id"], _SPAN):
+    if "span_id" in m and not _is_w3c_id(m["span_id"], _is_span, _NO_SPAN):
         return "span_id: expected 16 lower-case hex digits, not all zero"
     if "context" in m:
-        reason = _context_problem(m["context"])
-        if reason is not None:
-            return reason
+        context = m["context"]
+        if context.__class__ is not dict:
+            return "context: expected an object"
+        context_names: tuple[str, ...] = tuple(context)
+        if context_names not in _context_names:
+            reason = _names_problem(context_names)
+            if reason is not None:
+                return reason
+            _remember(_context_names, context_names)
+        for value in context.values():
+            kind = value.__class__
+            if kind is str or kind is int or kind is bool or (kind is list and _is_array_of_one(value)):
+                continue
+            return "context: expected strings, booleans, integers, or arrays of one of these"
     if "sig" in m and not _matches(m["sig"], _SIG):
         return "sig: expected 86 characters of base64url"
-    if event.startswith("audit.") and event in _LIFECYCLE:
+    if event in _LIFECYCLE:
         return _lifecycle_problem(m, event)
     return None
 
@@ -135,56 +181,34 @@ def is_lifecycle(event: str) -> bool:
 
 def is_time(value: object) -> bool:
     """Whether *value* is a time as records write it; no leap seconds, which no clock that we read gives."""
-    if not isinstance(value, str) or len(value) != 30:
-        return False
-    minute = value[:17]
+    return isinstance(value, str) and _is_second(value, 17) is not None and _is_new_minute(value[:17])
+
+
+def _is_new_minute(minute: str) -> bool:
+    """Whether *minute* is valid up to its colon; remembered, because many records follow in the same one."""
     if minute not in _minutes:
         if not is_minute(minute):
             return False
         _remember(_minutes, minute)
-    return _SECOND.fullmatch(value, 17) is not None
+    return True
 
 
 def _matches(value: object, pattern: re.Pattern[str]) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def _is_w3c_id(value: object, pattern: re.Pattern[str]) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None and value.strip("0") != ""
+def _is_w3c_id(value: Any, is_hex: Callable[[str], object], nothing: str) -> bool:
+    return value.__class__ is str and value != nothing and is_hex(value) is not None
 
 
-def _is_object(value: object, types: frozenset[str] | None) -> bool:
+def _is_object(value: Any, types: frozenset[str] | None) -> bool:
     """Whether *value* has `id` and `type` and nothing else, the type one of *types* where given."""
-    if value.__class__ is not dict:
+    if value.__class__ is not dict or tuple(value) != _ID_AND_TYPE:
         return False
-    members = cast("dict[str, Any]", value)
-    if len(members) != 2:
-        return False
-    name, kind = members.get("id"), members.get("type")
+    name, kind = value.values()
     return (
-        name.__class__ is str
-        and kind.__class__ is str
-        and name != ""
-        and kind != ""
-        and (types is None or kind in types)
+        name.__class__ is kind.__class__ is str and name != "" and kind != "" and (types is None or kind in types)
     )
-
-
-def _actor_problem(actor: object) -> str | None:
-    if actor.__class__ is not dict:
-        return "actor: expected an object"
-    members = cast("dict[str, Any]", actor)
-    key = (*members, *members.values())
-    try:
-        if key in _actors:
-            return None
-    except TypeError:
-        # A member that is itself an object: on_behalf_of, or none that an actor has.
-        return None if _is_actor(members, 0) else "actor: not as the format has it"
-    if not _is_actor(members, 0):
-        return "actor: not as the format has it"
-    _remember(_actors, key)
-    return None
 
 
 def _is_actor(actor: object, depth: int) -> bool:
@@ -201,37 +225,22 @@ def _is_actor(actor: object, depth: int) -> bool:
         "id" in members
         and members.get("type") in _ACTOR_TYPES
         and ("auth" not in members or members["auth"] in _AUTHS)
+        and list(members) == sorted(members)
     )
 
 
-def _context_problem(context: object) -> str | None:
-    if context.__class__ is not dict:
-        return "context: expected an object"
-    members = cast("dict[str, Any]", context)
-    names = tuple(members)
-    if names not in _context_names:
-        for name in names:
-            if _NAME.fullmatch(name) is None:
-                return "context: a name of other than 1 to 256 characters of 0x21-0x7E"
-            if name.startswith("audit.") and name not in _AUDIT_NAMES:
-                return "context: a name beginning with audit. that the format does not have"
-        _remember(_context_names, names)
-    for value in members.values():
-        kind = value.__class__
-        if (
-            kind is str
-            or kind is int
-            or kind is bool
-            or (kind is list and _is_array_of_one(cast("list[Any]", value)))
-        ):
-            continue
-        return "context: expected strings, booleans, integers, or arrays of one of these"
-    return None
+def _names_problem(names: tuple[str, ...]) -> str | None:
+    for name in names:
+        if _NAME.fullmatch(name) is None:
+            return "context: a name of other than 1 to 256 characters of 0x21-0x7E"
+        if name.startswith("audit.") and name not in _AUDIT_NAMES:
+            return "context: a name beginning with audit. that the format does not have"
+    return None if list(names) == sorted(names) else "context: its members are not in order"
 
 
 def _is_array_of_one(array: list[Any]) -> bool:
     kinds = {item.__class__ for item in array}
-    return not kinds or (len(kinds) == 1 and kinds <= {str, int, bool})
+    return not kinds or (len(kinds) == 1 and kinds <= _SCALARS)
 
 
 # Lifecycle records -----------------------------------------------------------------------------------------

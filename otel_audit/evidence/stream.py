@@ -10,14 +10,14 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES, SCHEMA, encode
 from otel_audit.evidence.members import Members, fit, timestamp, without_surrogates
 from otel_audit.evidence.merkle import Tree
-from otel_audit.evidence.signatures import sign
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 CloseReason = Literal["shutdown", "rotation", "clock"]
 MAX_PREDECESSORS = 200
@@ -99,6 +99,7 @@ class Stream:
         self._prev: str | None = None
         self._tree = Tree()
         self._unfolded: list[bytes] = []
+        self._folded = 0
 
     @property
     def unsealed(self) -> int:
@@ -190,23 +191,34 @@ class Stream:
         return self._signed(members)
 
     def advance(self, draft: Draft, *, closes: bool = False) -> None:
-        """Take note that *draft* was written. *closes*: it is the close; the key is forgotten."""
-        self.seq += 1
+        """Take note that *draft* was written. *closes*: it is the close; the key is forgotten.
+
+        All or nothing but for folding: CPython lets signal handlers, which may raise, in after calls and not
+        between assignments. `is_whole` tells afterwards.
+        """
+        prev = draft.hash.hex()
         self.size_bytes += len(draft.body) + 1
-        self._prev = draft.hash.hex()
-        self._unfolded.append(draft.hash)
-        if len(self._unfolded) >= _FOLD_RECORDS:
-            self._fold()
+        self.seq += 1
+        self._prev = prev
+        self._unfolded += (draft.hash,)
         if draft.is_signed:
             self.signed_seq = self.seq
-            self.reference = f"{self.id}:{self.seq}:{self._prev}"
+            self.reference = f"{self.id}:{self.seq}:{prev}"
         if closes:
             self.is_closed = True
             self._key = None
+        if len(self._unfolded) >= _FOLD_RECORDS:
+            self._fold()
+
+    @property
+    def is_whole(self) -> bool:
+        """False after an exception of a signal handler that left records out of the tree: nothing may follow."""
+        return self._folded + len(self._unfolded) == self.seq
 
     def _fold(self) -> None:
         unfolded, self._unfolded = self._unfolded, []
         self._tree.extend(unfolded)
+        self._folded = self._tree.size
 
     def _seal_context(self) -> Members:
         self._fold()
@@ -219,6 +231,8 @@ class Stream:
 
     def _signed(self, members: Members) -> Draft:
         """*members* with their signature; `configure` bounds what is declared, so that it fits."""
+        from otel_audit.evidence.signatures import sign  # cryptography: 50 ms that most processes never need
+
         if self._key is None:
             raise StreamClosed(f"stream {self.id} is closed: nothing may follow its close")
         body = encode({**members, "sig": sign(self._key, encode(members))})

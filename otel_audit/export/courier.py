@@ -75,6 +75,10 @@ class Courier:
         self._partial = None
         return None
 
+    def renew(self) -> None:
+        """Begin with a new connection: the last one failed."""
+        self._transport.renew()
+
     def try_again(self, request: bytes, count: int) -> Outcome:
         """Send one request outside of any batch."""
         return self._send_bytes(request, count)

@@ -15,8 +15,7 @@ from typing import Protocol
 from otel_audit.export.courier import Courier
 from otel_audit.export.delivering import Pace
 from otel_audit.export.outbox import Outbox
-from otel_audit.export.outcome import Retry, Transport
-from otel_audit.export.quarantine import Quarantine
+from otel_audit.export.outcome import Retry
 from otel_audit.spool.alarm import Alarms
 
 _UNREADABLE_DELAY_S = 30.0
@@ -44,19 +43,17 @@ class Drain:
     def __init__(
         self,
         name: str,
-        transport: Transport,
-        quarantine: Quarantine,
+        courier: Courier,
         backlog: Backlog,
         alarms: Alarms,
         pace: Pace,
     ) -> None:
         """*name* is what people know the sink by: its address."""
-        self.courier = Courier(transport, quarantine)
+        self.courier = courier
         self.own: list[Outbox] = []
         """Of this process's streams, oldest first."""
         self.backlog: deque[Outbox] = deque()
         self._name = name
-        self._transport = transport
         self._source = backlog
         self._alarms = alarms
         self._pace = pace
@@ -153,7 +150,7 @@ class Drain:
             self._alarms.over("export", f"{self._name} takes records again")
 
     def _put_off(self, outbox: Outbox, retry: Retry, now_s: float) -> None:
-        self._transport.renew()
+        self.courier.renew()
         self._alarms.note("export", f"{self._name} {retry.why}; records wait in the spool meanwhile")
         outbox.failures += 1
         outbox.not_before_s = now_s + self._delay_s(outbox.failures, retry)

@@ -12,6 +12,7 @@ from pathlib import Path
 from otel_audit.endpoint import Endpoint
 from otel_audit.export.again import Again, say_quarantine
 from otel_audit.export.backlog import NoBacklog, SpoolBacklog
+from otel_audit.export.courier import Courier
 from otel_audit.export.delivering import Delivering
 from otel_audit.export.drain import Drain
 from otel_audit.export.encoding import Encoder
@@ -69,8 +70,7 @@ class Loop:
         self.name = delivering.endpoint.target
         self.drain = Drain(
             self.name,
-            self._transport,
-            self._quarantine,
+            Courier(self._transport, self._quarantine),
             NoBacklog() if directory is None else self._spool,
             alarms,
             delivering.pace,

@@ -8,7 +8,7 @@ file as it grows: a selection costs no memory in proportion to the log.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -40,7 +40,7 @@ WITH request AS (
                           WHEN request.is_one THEN request.actor WHEN whole.is_one THEN whole.actor END AS learnt,
            CASE WHEN request.is_one THEN request.is_by ELSE whole.is_by END AS is_learnt_by
     FROM record LEFT JOIN request USING (stream, trace, span) LEFT JOIN whole USING (stream, trace)
-    WHERE record.answers AND is_of_service(record.stream)
+    WHERE record.answers AND is_of_service(record.stream) AND is_counted(record.stream, record.seq)
 ), newest AS (
     SELECT * FROM answer WHERE is_by OR (learnt IS NOT NULL AND is_learnt_by)
     ORDER BY time DESC, stream DESC, seq DESC LIMIT ?
@@ -117,8 +117,14 @@ class Selection:
             (members["time"], stream, seq, *ids, answers, is_by, is_request, kept),
         )
 
-    def found(self, limit: int | None = None) -> Iterator[Found]:
-        """The answers in order of time; with a *limit* the most recent ones."""
+    def found(self, limit: int | None = None, last_seqs: Mapping[str, int] | None = None) -> Iterator[Found]:
+        """The answers in order of time; with a *limit* the most recent ones.
+
+        *last_seqs* is where each stream ends, as the verdict has it: what stands above a recovered end is torn,
+        no record, and anyone may have written it there.
+        """
+        ends = last_seqs or {}
+        self._database.create_function("is_counted", 2, lambda stream, seq: seq <= ends.get(stream, seq))
         rows = self._database.execute(_ANSWER, (-1 if limit is None else limit,))
         for stream, seq, body, learnt in rows:
             yield Found(stream, seq, body, decode(body) or {}, None if learnt in UNIDENTIFIED else learnt)

@@ -2,6 +2,6 @@
 
 from otel_audit.sources.directory import read_directory
 from otel_audit.sources.opening import open_source
-from otel_audit.sources.source import Attributes, Batch, Lane, Source
+from otel_audit.sources.source import Attributes, Batch, Lane, LaneGone, Source
 
-__all__ = ["Attributes", "Batch", "Lane", "Source", "open_source", "read_directory"]
+__all__ = ["Attributes", "Batch", "Lane", "LaneGone", "Source", "open_source", "read_directory"]

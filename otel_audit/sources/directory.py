@@ -15,11 +15,14 @@ from pathlib import Path
 from otel_audit.errors import SourceError
 from otel_audit.sources.lines import read_lines
 from otel_audit.sources.otlp_json import is_otlp_json, otlp_lanes
-from otel_audit.sources.source import Batch, Lane
+from otel_audit.sources.source import Batch, Lane, LaneGone
 from otel_audit.sources.spill import key_of, reorder
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _STREAM = re.compile(r"[0-9a-f]{32}")
+_RETIRING = re.compile(r"retiring-[0-9a-f]{32}")
+"""Being removed; a service may be called `retiring-customers`."""
+
 _OBSERVED = re.compile(rb'"observed":"([0-9TZ:.-]{30})"')
 _PEEK_BYTES = 1 << 16
 _MAX_PLACE_BYTES = 1024
@@ -65,10 +68,16 @@ class FileLane:
 
         Raises:
             SourceError: a file cannot be read.
+            LaneGone: the stream's directory is not there any more.
         """
         for file in self.files:
-            for lines in read_lines(file):
-                yield Batch(lines)
+            try:
+                for lines in read_lines(file):
+                    yield Batch(lines)
+            except SourceError:
+                if self.stream is not None and not file.parent.exists():
+                    raise LaneGone(self.name) from None
+                raise
 
 
 class DirectorySource:
@@ -125,7 +134,8 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
 
     # Links to directories are not followed: a hostile one may lead anywhere, or round in a circle.
     for directory, below, names in os.walk(top, onerror=refuse):
-        below.sort()
+        # What retention is removing and what is just being made stands in no reader's sight.
+        below[:] = sorted(name for name in below if not name.startswith(".") and _RETIRING.fullmatch(name) is None)
         yield Path(directory), names
 
 

@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 
 from otel_audit.errors import SourceError
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
+from otel_audit.sources.zstandard_frames import FrameError, check_frames
 
 CHUNK_BYTES = 1 << 20
 _LOOKS = 1_000
@@ -59,6 +60,10 @@ def unpack_zstd(file: io.RawIOBase | BinaryIO, path: Path) -> BinaryIO:
         import zstandard
     except ImportError as error:
         raise SourceError(f'{path}: reading .zst needs zstandard; pip install "otel-audit[cli]"') from error
+    try:
+        check_frames(cast("BinaryIO", file))
+    except FrameError as error:
+        raise SourceError(f"{path}: cannot be unpacked: {error}") from error
 
     class Reader(io.RawIOBase):
         """Turns zstandard's errors into those of files."""

@@ -24,6 +24,10 @@ class Batch:
     """Beside each body, where the source has an index; None where it has none."""
 
 
+class LaneGone(Exception):  # noqa: N818 - a state of the source, not a fault
+    """What the lane reads was removed as a whole since it was listed: retention, at work while we read."""
+
+
 class Lane(Protocol):
     """Bodies that the source believes to be one stream in `seq` order."""
 
@@ -47,6 +51,7 @@ class Lane(Protocol):
 
         Raises:
             SourceError: it cannot be read.
+            LaneGone: all of it is gone since it was listed.
         """
         ...
 

@@ -30,7 +30,8 @@ class Alarms:
         self._monotonic_s = monotonic_s
         self._troubles: dict[str, _Trouble] = {}
         self._unsaid: list[tuple[int, str]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """Re-entrant: a signal handler may raise an alarm in the middle of one."""
 
     def note(self, key: str, message: str) -> None:
         """There is trouble, or still is; cheap while it lasts, and said by the next `say`."""
@@ -75,6 +76,6 @@ class Alarms:
 
     def forget(self) -> None:
         """In a forked child: the parent's troubles are the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._troubles.clear()
         self._unsaid.clear()

@@ -23,6 +23,9 @@ CRASHED_EVERY_S = 30.0
 """How often a running process looks for streams of dead ones; the design promises a minute."""
 
 RETIRE_EVERY_S = 600.0
+MAX_RESTORES = 5
+"""How often it is tried to put removed records back before the stream is given up, a seal interval apart."""
+
 _LONGEST_SLEEP_S = 15.0
 
 
@@ -35,10 +38,15 @@ class Keeper:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._pid = 0
+        self._failed_restores = 0
         self._is_stopping = False
         self._crashed_at_s = self._retired_at_s = float("-inf")
         self.on_synced: Callable[[], None] = lambda: None
         """Told when what is sealed is on disk: whoever delivers."""
+        self.on_put_back: Callable[[], None] = lambda: None
+        """Told when the records were put back that someone had removed: the rest of the spool may be gone too."""
+        self.on_start: Callable[[], None] = lambda: None
+        """Told when the thread starts: this process has begun to write."""
         writer.on_work = self.wake
 
     def wake(self) -> None:
@@ -49,7 +57,14 @@ class Keeper:
             self._wake = threading.Event()
             self._crashed_at_s = self._retired_at_s = float("-inf")
             self._thread = threading.Thread(target=self._run, name="otel-audit-keeper", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # a limit of the machine's, or the interpreter is going down
+                self._pid = 0
+                self._writer.alarms.note("keeper", f"no thread to seal the log with ({error}); it is tried again")
+                return
+            self._writer.alarms.over("keeper", "the log is sealed again")
+            self.on_start()
         self._wake.set()
 
     def stop(self, timeout_s: float) -> None:
@@ -93,8 +108,9 @@ class Keeper:
         self._try(self._sync)
         self._try(self.finish_ended)
         self.on_synced()
-        if now_s - self._crashed_at_s >= CRASHED_EVERY_S:
+        if writer.has_given_up or now_s - self._crashed_at_s >= CRASHED_EVERY_S:
             self._crashed_at_s = now_s
+            writer.has_given_up = False
             self._try(self.recover)
         if self._retention is not None and now_s - self._retired_at_s >= RETIRE_EVERY_S:
             self._retired_at_s = now_s
@@ -144,7 +160,7 @@ class Keeper:
         )
 
     def _link(self, new: LiveStream, head: Head) -> None:
-        with self._writer.lock:
+        with self._writer.making():
             if self._writer.live is new and not new.is_broken:
                 new.link([head])
 
@@ -163,14 +179,20 @@ class Keeper:
         live = writer.live
         if live is None or live.slot.is_in_place():
             return
-        with writer.lock:
-            if writer.live is not live:
+        with writer.making():
+            if writer.live is not live or live.slot.is_in_place():
                 return
             try:
                 live.slot.restore()
+                self._failed_restores = 0
             except OSError as error:
-                writer.give_up(live, error)
+                # who removes them may be at it still; until then the open file holds what nothing else does
+                self._failed_restores += 1
+                if self._failed_restores == MAX_RESTORES:
+                    self._failed_restores = 0
+                    writer.give_up(live, error)
                 raise
+        self._try(self.on_put_back)
         writer.alarms.note("unlinked", f"the records of stream {live.stream.id} were removed under us; put back")
         writer.alarms.over("unlinked", "the removed records were put back: find out who removes them")
 

@@ -41,9 +41,9 @@ _STREAM = re.compile(r"[0-9a-f]{32}")
 
 
 def service_directory(directory: Path, service: str) -> Path:
-    """Directory of a service's streams; its name is percent-encoded, so that none can point elsewhere."""
+    """Directory of a service's streams; percent-encoded, so that none can point elsewhere or be hidden."""
     encoded = quote(service, safe="")
-    return directory / (encoded.replace(".", "%2E") if encoded.strip(".") == "" else encoded)
+    return directory / ("%2E" + encoded[1:] if encoded.startswith(".") else encoded)
 
 
 def service_names(directory: Path) -> list[str]:

@@ -6,6 +6,7 @@ the policy; `LiveStream` writes the rest.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import queue
@@ -16,11 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from otel_audit.evidence.identity import MARGIN, Identity, StreamKey
 from otel_audit.evidence.members import timestamp
 from otel_audit.evidence.stream import MAX_PREDECESSORS, CloseReason, Declaration, Draft, Stream
 from otel_audit.spool.delivery import Answer, Delivery
@@ -28,6 +26,9 @@ from otel_audit.spool.ends import Head
 from otel_audit.spool.mentions import Mentions
 from otel_audit.spool.segment import NoSpace
 from otel_audit.spool.storage import Slot, Storage
+
+if TYPE_CHECKING:
+    from otel_audit.evidence.identity import Identity
 
 CLOCK_STEP_NS = 30 * 60 * 1_000_000_000
 """A wall clock that moved more than this against the monotonic one: the stream only closes ("Stream")."""
@@ -77,7 +78,8 @@ class LiveStream:
         self.on_ask: Callable[[], None] = lambda: None
         self._offset_nano = clock.unix_nano() - clock.monotonic_nano()
         self._clock = clock
-        self._sync_lock = threading.Lock()
+        self._sync_lock = threading.RLock()
+        """Re-entrant: a signal handler that closes the stream may interrupt its own thread's sync."""
 
     def is_unfit(self, unix_nano: int, monotonic_nano: int) -> CloseReason | None:
         """Why nothing but the close may be written now; None while events may."""
@@ -92,18 +94,33 @@ class LiveStream:
             NoSpace: nothing was written; the stream goes on.
             OSError: the stream is broken.
         """
+        before = self.stream.seq
         try:
             self.slot.append(draft.body + b"\n", is_lifecycle=is_lifecycle)
+            self.stream.advance(draft, closes=closes)
         except OSError as error:
             # NoSpace is raised before the first byte: the only failure after which the stream may go on
             self.is_broken = not isinstance(error, NoSpace)
             raise
-        self.stream.advance(draft, closes=closes)
+        except BaseException:
+            self._settle(draft, before, closes=closes)
+            raise
         if draft.is_signed:
             self.signed_nano = self._clock.monotonic_nano()
             self.first_unsealed_nano = None
         elif self.first_unsealed_nano is None:
             self.first_unsealed_nano = self._clock.monotonic_nano()
+
+    def _settle(self, draft: Draft, before: int, *, closes: bool) -> None:
+        """A signal handler raised (KeyboardInterrupt) in the middle of `write`: go on from what stands there.
+
+        Else the next record would take the number of one that is written.
+        """
+        self.is_broken = True
+        with contextlib.suppress(OSError):  # part of a line stands there: the stream stays broken
+            if self.stream.seq == before and self.slot.ends_with(draft.body + b"\n"):
+                self.stream.advance(draft, closes=closes)
+            self.is_broken = not self.stream.is_whole
 
     def write_lifecycle(self, event: str, context: Mapping[str, Any]) -> str:
         """Append a signed record about the log; returns its reference.
@@ -240,6 +257,10 @@ def open_stream(
         IdentityError: no certificate for its key; nothing was written.
         OSError: it cannot be written; what was begun ends as a crashed stream does.
     """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from otel_audit.evidence.identity import MARGIN, StreamKey
+
     declaration = replace(declaration, resource={**declaration.resource, "process.pid": os.getpid()})
     stream_id = secrets.token_hex(16)
     key = Ed25519PrivateKey.generate()
@@ -269,7 +290,7 @@ def open_stream(
         live.mentions.take("audit.stream.open", {"audit.predecessors": [head.reference for head in first]})
         live.write(live.stream.draft_policy(clock.unix_nano()), is_lifecycle=True)
         live.link(heads[MAX_PREDECESSORS:])
-    except OSError:
+    except BaseException:  # a signal handler's too: nobody would seal it, and its lock keeps others from ending it
         live.slot.abandon()
         live.slot.release()
         raise

@@ -54,8 +54,9 @@ class Ownership:
         except OSError:
             os.close(descriptor)
             raise
-        os.close(self.descriptor)
-        _held[str(self._path)] = self.descriptor = descriptor
+        stale, self.descriptor = self.descriptor, descriptor
+        _held[str(self._path)] = descriptor
+        os.close(stale)
 
     def release(self) -> None:
         """Give it back; safe to call twice, and after a fork, where there is nothing to give."""

@@ -7,7 +7,6 @@ bytes go. Whoever is killed in between leaves renamed directories, which the nex
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -120,6 +119,8 @@ def _say_and_remove(service: Path, writer: Writer, retention: Retention) -> int:
                 _say(writer, retention, unsaid, delivered=delivered)
                 for found in unsaid:
                     (found.directory / _SAID).touch(mode=0o600)
+            import shutil
+
             for found in batch:
                 shutil.rmtree(found.directory)
             removed += len(batch)

@@ -87,19 +87,36 @@ class Segment:
             self._raise_from(written, size)
         self.size_bytes += size
 
+    def ends_with(self, line: bytes) -> bool:
+        """Whether *line*, whose `append` an exception of a signal handler interrupted, stands there whole.
+
+        Raises:
+            OSError: part of it does, or it cannot be told.
+        """
+        size = os.fstat(self.descriptor).st_size
+        if os.pread(self.descriptor, len(line), max(0, size - len(line))) == line:
+            self.size_bytes = size
+            return True
+        if size != self.size_bytes:
+            raise OSError(errno.EIO, "part of a line stands there", str(self.path))
+        return False
+
     def reserve(self, size_bytes: int) -> None:
         """Make *size_bytes* more of room certain; a file system that cannot reserve is taken at its word.
 
         Raises:
-            NoSpace: the volume, a quota or the spool's own limit is full.
+            NoSpace: the volume, a quota or the spool's own limit is full, or cannot be asked (no descriptor
+                is left, say): no line was begun, and the segment goes on when that is over.
         """
-        if not self._may_grow(size_bytes):
+        try:
+            may_grow = self._may_grow(size_bytes)
+        except OSError as error:
+            raise NoSpace(error.errno, error.strerror, error.filename or str(self.path)) from error
+        if not may_grow:
             raise NoSpace(errno.ENOSPC, "the spool's limit is reached", str(self.path))
         code = _fallocate(self.descriptor, self._reserved_bytes, size_bytes)
-        if code in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace(code, os.strerror(code), str(self.path))
         if code and code not in _NOT_SUPPORTED:
-            raise OSError(code, os.strerror(code), str(self.path))
+            raise NoSpace(code, os.strerror(code), str(self.path))
         self._reserved_bytes += size_bytes
 
     def sync(self) -> None:
@@ -125,7 +142,8 @@ class Segment:
         Raises:
             OSError: it cannot be written; the segment goes on where it was.
         """
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        draft = self.path.with_suffix(".draft")  # the path may name this very file again by now
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             offset = 0
             while block := os.pread(self.descriptor, 1 << 20, offset):
@@ -134,12 +152,14 @@ class Segment:
                     view = view[os.write(descriptor, view) :]
                 offset += len(block)
             os.fsync(descriptor)
+            draft.replace(self.path)
             sync_directory(self.path.parent)
         except OSError:
             os.close(descriptor)
             raise
-        os.close(self.descriptor)
-        self.descriptor = descriptor
+        # the new one first: a child forked in between must not close a number that is no longer ours
+        stale, self.descriptor = self.descriptor, descriptor
+        os.close(stale)
         self._reserved_bytes = self.size_bytes
         self.reserve(RESERVE_STEP_BYTES)
 

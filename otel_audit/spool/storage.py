@@ -31,6 +31,10 @@ class Slot(Protocol):
         """Append one line; see `Segment.append`."""
         ...
 
+    def ends_with(self, line: bytes) -> bool:
+        """Whether *line*, whose appending was interrupted, stands there; see `Segment.ends_with`."""
+        ...
+
     def reserve(self, size_bytes: int) -> None:
         """Make room certain; see `Segment.reserve`."""
         ...
@@ -163,6 +167,10 @@ class MemorySlot:
             raise NoSpace(errno.ENOSPC, "the limit of records in memory is reached")
         self.lines.append(line)
         self._storage.used_bytes += len(line)
+
+    def ends_with(self, line: bytes) -> bool:
+        """See `Slot.ends_with`."""
+        return self.lines[-1:] == [line]
 
     def reserve(self, size_bytes: int) -> None:
         """See `Slot.reserve`.

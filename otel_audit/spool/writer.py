@@ -10,17 +10,17 @@ in the middle of a record is served right after that record. A forked child star
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from otel_audit.errors import IdentityError, NoRoom, NotConfigured
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
-from otel_audit.evidence.identity import Identity
 from otel_audit.evidence.members import Members
 from otel_audit.evidence.stream import CloseReason, Declaration
 from otel_audit.receipt import NOT_RECORDED, Receipt
@@ -30,6 +30,9 @@ from otel_audit.spool.live import Clock, Limits, LiveStream, open_stream
 from otel_audit.spool.segment import NoSpace
 from otel_audit.spool.storage import Storage
 from otel_audit.spool.tally import WriterTally
+
+if TYPE_CHECKING:
+    from otel_audit.evidence.identity import Identity
 
 ADMISSION_BYTES = 64 << 10
 """Room held for each request that was let in, in fail mode `closed`: one record of the largest size, or
@@ -73,6 +76,8 @@ class Writer:
         self.live: LiveStream | None = None
         self.ended: list[tuple[LiveStream, LiveStream | None]] = []
         """Streams that end here, each with the one that goes on; the keeper finishes them."""
+        self.has_given_up = False
+        """A stream of this very process waits to be recovered."""
         self._pid = os.getpid()
         self.tally = WriterTally()
         self.lock = threading.RLock()
@@ -84,6 +89,7 @@ class Writer:
         self._unsaid_drops = 0
         self._admitted = 0
         self._retry_at_nano = 0
+        self._down_because: GapReason = "write-failed"
         self._is_shut = False
 
     # Events
@@ -106,6 +112,9 @@ class Writer:
             self._is_busy = True
             try:
                 receipt = self._append(members, happened)
+            except BaseException:
+                self._drop_broken()
+                raise
             finally:
                 self._is_busy = False
         if self._later:
@@ -145,7 +154,7 @@ class Writer:
         Raises:
             NoRoom: there is none, or no stream can be opened.
         """
-        with self.lock:
+        with self.making():
             try:
                 live = self._present()
                 need = (self._admitted + 1) * ADMISSION_BYTES
@@ -154,8 +163,6 @@ class Writer:
             except (OSError, IdentityError) as error:
                 self.note(error)
                 raise NoRoom(f"no room for the audit records of this request: {error}") from error
-            finally:
-                self.alarms.say()
             self._admitted += 1
         return self._dismiss
 
@@ -168,7 +175,7 @@ class Writer:
         for _ in range(2):
             observed = clock.unix_nano()
             live = self.live
-            if live is None or live.is_unfit(observed, clock.monotonic_nano()):
+            if live is None or live.is_broken or live.is_unfit(observed, clock.monotonic_nano()):
                 try:
                     live = self._present()
                 except (OSError, IdentityError) as error:
@@ -196,6 +203,31 @@ class Writer:
             return receipt
         return self.lose("write-failed", happened)
 
+    @contextlib.contextmanager
+    def making(self) -> Generator[None]:
+        """Hold the writer while records are made; what this thread emits meanwhile follows afterwards.
+
+        A signal handler, or a finaliser that the garbage collector runs in any thread at any allocation, may emit.
+        """
+        with self.lock:
+            was_busy, self._is_busy = self._is_busy, True
+            try:
+                yield
+            except BaseException:
+                self._drop_broken()
+                raise
+            finally:
+                self._is_busy = was_busy
+        if not was_busy:
+            self._do_later()
+            self.alarms.say()
+
+    def _drop_broken(self) -> None:
+        """After a failed sync, or a signal handler's exception in the middle of a record."""
+        live = self.live
+        if live is not None and (live.is_broken or not live.stream.is_whole):
+            self.give_up(live, OSError(errno.EIO, f"stream {live.stream.id} may have lost its last records"))
+
     # Streams
 
     def _present(self) -> LiveStream:
@@ -204,6 +236,7 @@ class Writer:
             raise NotConfigured(
                 "the audit pipeline of this process was shut down: call otel_audit.configure() again"
             )
+        self._drop_broken()
         live = self.live
         if live is not None:
             unfit = live.is_unfit(self.clock.unix_nano(), self.clock.monotonic_nano())
@@ -211,13 +244,14 @@ class Writer:
                 return live
             return self.replace(unfit)
         if self.clock.monotonic_nano() < self._retry_at_nano:
-            raise _StillDown
+            raise _StillDown(self._down_because)
         try:
             live = open_stream(
                 self.storage, self._identity, self.config.declaration, self.config.limits, self.clock
             )
-        except (OSError, IdentityError):
+        except (OSError, IdentityError) as error:
             self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
+            self._down_because = _reason(error)
             raise
         self._begin_with(live)
         return live
@@ -255,20 +289,27 @@ class Writer:
                 old.rotate_at_unix_nano = self.clock.unix_nano() + 60 * _RETRY_NANO
                 return old
             self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
+            self._down_because = _reason(error)
             self._end(old, reason, None)
             raise
-        self._end(old, reason, new)
-        self._begin_with(new)
+        try:
+            self._end(old, reason, new)
+        finally:
+            self._begin_with(new)
         return new
 
     def _end(self, old: LiveStream, reason: CloseReason, new: LiveStream | None) -> None:
         self.live = None
         try:
-            self._write_gaps(old)
+            with contextlib.suppress(NoSpace):  # the close counts them too, and its room is reserved
+                self._write_gaps(old)
             old.close(reason, new.stream.id if new is not None and reason == "rotation" else None)
         except OSError as error:
             self.give_up(old, error)
             return
+        except BaseException:  # a signal handler's: nobody would finish it
+            self.give_up(old, OSError(errno.EINTR, f"the end of stream {old.stream.id} was interrupted"))
+            raise
         self.ended.append((old, new))
         self.on_work()
 
@@ -279,6 +320,7 @@ class Writer:
             self.live = None
         live.slot.abandon()
         live.slot.release()
+        self.has_given_up = True
         self.alarms.note("spool", f"{error.filename or 'the spool'}: {error.strerror}; a new stream is tried")
         self.on_work()
 
@@ -301,7 +343,7 @@ class Writer:
 
     def tell_gaps(self) -> None:
         """Write what was lost into the log, if there is room for it again."""
-        with self.lock:
+        with self.making():
             live = self.live
             if live is None or not self._gaps:
                 return
@@ -325,7 +367,7 @@ class Writer:
 
     def seal_if_due(self) -> None:
         """Seal the present stream when it owes a seal."""
-        with self.lock:
+        with self.making():
             live = self.live
             if live is None or self.clock.monotonic_nano() < self.seal_due_nano(live):
                 return
@@ -352,7 +394,7 @@ class Writer:
 
     def rotate_if_due(self) -> None:
         """Replace the present stream when it is old, long or large enough, or the clock has stepped."""
-        with self.lock:
+        with self.making():
             live = self.live
             if live is None:
                 return
@@ -373,7 +415,7 @@ class Writer:
         Raises:
             OSError, IdentityError: it could not be written; nothing will refer to it.
         """
-        with self.lock:
+        with self.making():
             live = self._present()
             if only_in is not None and live.stream.id != only_in:
                 return False
@@ -393,7 +435,7 @@ class Writer:
         Raises:
             OSError, IdentityError: none can be opened.
         """
-        with self.lock:
+        with self.making():
             return self._present().stream.id
 
     def take_ended(self) -> list[tuple[LiveStream, LiveStream | None]]:
@@ -414,7 +456,7 @@ class Writer:
 
     def shut(self) -> None:
         """Close the present stream; later events are refused."""
-        with self.lock:
+        with self.making():
             self._is_shut = True
             self.end()
 
@@ -430,7 +472,8 @@ class Writer:
                 action = self._later.popleft()
             except IndexError:  # another thread was quicker
                 return
-            action()
+            with contextlib.suppress(NotConfigured):  # an event after the end; its receipt says that it is lost
+                action()
 
     def forget_parent(self) -> None:
         """In a forked child: what is open belongs to the parent; this process has written nothing yet."""
@@ -443,8 +486,14 @@ class Writer:
 class _StillDown(OSError):  # noqa: N818 - a state, not a fault of its own
     """No stream could be opened a moment ago; not tried again yet."""
 
+    def __init__(self, because: GapReason) -> None:
+        super().__init__(f"no stream could be opened a moment ago ({because})")
+        self.because: GapReason = because
+
 
 def _reason(error: Exception) -> GapReason:
+    if isinstance(error, _StillDown):
+        return error.because
     if isinstance(error, IdentityError):
         return "no-identity"
     return "disk-full" if isinstance(error, NoSpace) else "write-failed"

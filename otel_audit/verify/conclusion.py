@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[Severity, tuple[str, ...]], ...] = (
     ("warning", WARNING_KINDS),
 )
 _ORDER: tuple[tuple[str, Severity], ...] = tuple((kind, severity) for severity, kinds in _KINDS for kind in kinds)
-_RANK = {entry: rank for rank, entry in enumerate(_ORDER)}
+_RANK: dict[tuple[str, str], int] = {entry: rank for rank, entry in enumerate(_ORDER)}
 
 
 class Conclusion:
@@ -44,7 +44,7 @@ class Conclusion:
         self._checks = {
             stream: check
             for stream, check in checks.items()
-            if not streams.is_excluded(check) and (service is None or check.service in (None, service))
+            if not streams.is_excluded(check) and (service is None or not _is_of_another(check, service))
         }
         self._others = checks.keys() - self._checks.keys()
         for check in self._checks.values():
@@ -136,6 +136,11 @@ def _severity(kind: str) -> Severity:
     if kind in TAMPERED_KINDS:
         return "error"
     return "incomplete" if kind in INCOMPLETE_KINDS else "warning"
+
+
+def _is_of_another(check: StreamCheck, service: str) -> bool:
+    """Whether *check* is of another service by an issuer's word; what an open merely says anybody can write."""
+    return check.is_good and check.is_open_signed and check.service != service
 
 
 def _opened(check: StreamCheck) -> str:

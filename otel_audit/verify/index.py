@@ -20,6 +20,8 @@ from otel_audit.evidence.projection import (
     SEQUENCE_END,
 )
 
+_TABLE = MEMBERS.keys() | {SEQUENCE_END}
+
 
 def expected_attributes(m: Mapping[str, Any]) -> dict[str, object]:
     """Return the attributes that the record with members *m* is projected to."""
@@ -48,7 +50,13 @@ def compare(m: Mapping[str, Any], attributes: Mapping[str, object]) -> Iterator[
 
     Compared are names of the table and their `_` form; what is absent or unknown is ignored.
     """
-    for name, value in expected_attributes(m).items():
+    expected = expected_attributes(m)
+    for name in _TABLE - expected.keys():
+        for spelling in {name, name.replace(".", "_")}:
+            # Some backends give a column its default where there was no attribute.
+            if attributes.get(spelling) not in (None, "", False, "false"):
+                yield "index-mismatch", f"attribute {spelling} is not in the record"
+    for name, value in expected.items():
         for spelling in {name, name.replace(".", "_")}:
             if spelling not in attributes:
                 continue

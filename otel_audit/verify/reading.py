@@ -16,6 +16,7 @@ from otel_audit.evidence.canonical import decode
 from otel_audit.evidence.record import problem
 from otel_audit.sources.source import Attributes, Lane
 from otel_audit.verify.index import compare
+from otel_audit.verify.run import follow
 from otel_audit.verify.stream import StreamCheck
 
 _LATER_SCHEMA = re.compile(r"otel-audit/([1-9][0-9]{0,8})")
@@ -69,51 +70,84 @@ class _Parsed(NamedTuple):
 
 def check_stream(
     check: StreamCheck, lanes: Sequence[OwnLane], progress: Callable[[int], None] | None
-) -> dict[int, Tally]:
-    """Feed *check* from all *lanes*; returns for each of them, by position, what is no record.
+) -> list[Tally]:
+    """Feed *check* from all *lanes*; returns for each of them what is no record.
 
     Raises:
         Disorder: a lane holds another stream, or runs backwards.
         SourceError: a lane cannot be read.
     """
-    tallies = {at: Tally() for at in range(len(lanes))}
+    tallies = [Tally() for _ in lanes]
     if len(lanes) == 1:
-        records: Iterator[_Parsed] = _parse(check, lanes[0], tallies[0], progress)
+        _check_lane(check, lanes[0], tallies[0], progress)
     else:
         parsed = [_parse(check, own, tallies[at], progress) for at, own in enumerate(lanes)]
-        records = heapq.merge(*parsed, key=lambda record: record.seq)
-    for record in records:
-        check.take(record.members, record.digest, record.source)
-        if record.attributes is not None:
-            for kind, message in compare(record.members, record.attributes):
-                check.note_index(kind, record.seq, message)
+        for record in heapq.merge(*parsed, key=lambda record: record.seq):
+            _take(check, record)
     check.finish()
     return tallies
+
+
+def _take(check: StreamCheck, record: _Parsed) -> None:
+    check.take(record.members, record.digest, record.source)
+    if record.attributes is not None:
+        for kind, message in compare(record.members, record.attributes):
+            check.note_index(kind, record.seq, message)
+
+
+def _check_lane(check: StreamCheck, own: OwnLane, tally: Tally, progress: Callable[[int], None] | None) -> None:
+    """The only lane of a stream: plain records in runs, others one by one."""
+    at_batch = 0
+    for batch in own.lane.batches():
+        bodies, attributes = batch.bodies, batch.attributes
+        at = 0
+        while at < len(bodies):
+            run = check.plain_run() if attributes is None else None
+            if run is not None:
+                at = follow(run, bodies, at)
+                check.take_run(run)
+                if at == len(bodies):
+                    break
+            beside = None if attributes is None else attributes[at]
+            record = _parsed(check, own, bodies[at], tally, at=at_batch + at, attributes=beside)
+            if record is not None:
+                if record.seq < check.last_seq:
+                    raise Disorder(own.lane)
+                _take(check, record)
+            at += 1
+        at_batch += len(bodies)
+        if progress is not None:
+            progress(len(bodies))
+
+
+def _parsed(
+    check: StreamCheck, own: OwnLane, body: bytes, tally: Tally, *, at: int, attributes: Attributes | None
+) -> _Parsed | None:
+    members = decode(body)
+    if members is None or problem(members) is not None:
+        tally.take(body, members, own.lane, at)
+        return None
+    if members["stream"] != check.stream:
+        raise Disorder(own.lane)
+    return _Parsed(members["seq"], own.source, members, sha256(body).digest(), attributes)
 
 
 def _parse(
     check: StreamCheck, own: OwnLane, tally: Tally, progress: Callable[[int], None] | None
 ) -> Iterator[_Parsed]:
-    stream, source, lane = check.stream, own.source, own.lane
-    last = at = 0
-    for batch in lane.batches():
+    """One lane of several, to be merged with the others."""
+    last = at_batch = 0
+    for batch in own.lane.batches():
         attributes = batch.attributes
-        for in_batch, body in enumerate(batch.bodies):
-            members = decode(body)
-            if members is None or problem(members) is not None:
-                tally.take(body, members, lane, at + in_batch)
+        for at, body in enumerate(batch.bodies):
+            beside = None if attributes is None else attributes[at]
+            record = _parsed(check, own, body, tally, at=at_batch + at, attributes=beside)
+            if record is None:
                 continue
-            seq: int = members["seq"]
-            if members["stream"] != stream or seq < last:
-                raise Disorder(lane)
-            last = seq
-            yield _Parsed(
-                seq,
-                source,
-                members,
-                sha256(body).digest(),
-                None if attributes is None else attributes[in_batch],
-            )
-        at += len(batch.bodies)
+            if record.seq < last:
+                raise Disorder(own.lane)
+            last = record.seq
+            yield record
+        at_batch += len(batch.bodies)
         if progress is not None:
             progress(len(batch.bodies))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from otel_audit.evidence.record import MAX_INTEGER, REFERENCE
+from otel_audit.evidence.record import CLOSE, LINKED, MAX_INTEGER, OPEN, RECOVERED, REFERENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,21 @@ class Naming(NamedTuple):
     sealed: int = 0
     """Of a recovery: the last signed `seq` found."""
     torn_bytes: int = 0
+
+
+def namings(context: Mapping[str, Any], event: str, by: str, at: int, observed: str) -> list[Naming]:
+    """What record *at* of stream *by*, a well-signed *event* with *context*, says of other streams."""
+    if event in (OPEN, LINKED):
+        named = [Reference.parse(text) for text in context["audit.predecessors"]]
+        return [Naming("predecessor", by, at, observed, one.stream, one.seq, one.hash) for one in named]
+    if event == CLOSE and "audit.successor" in context:
+        return [Naming("successor", by, at, observed, context["audit.successor"], 0, "")]
+    if event == RECOVERED:
+        stream, seq, record_hash, sealed, torn_bytes = (
+            context[f"audit.recovered.{name}"] for name in ("stream", "seq", "hash", "sealed", "torn_bytes")
+        )
+        return [Naming("recovered", by, at, observed, stream, seq, record_hash, sealed, torn_bytes)]
+    return []
 
 
 class Retirement(NamedTuple):

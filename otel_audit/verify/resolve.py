@@ -71,7 +71,8 @@ class Streams:
             return True
         if marks.ended_at is None and check.marks.ended_at is not None:
             return True
-        return any(seq <= check.last_seq and seq not in check.held for seq in marks.seqs)
+        # What is named above the last record may have been written since: a live stream is looked at once more.
+        return any(seq not in check.held for seq in marks.seqs)
 
     def is_excluded(self, check: StreamCheck) -> bool:
         """Whether a window does not have the stream: it had ended before, without a record in the period."""
@@ -97,7 +98,8 @@ class Streams:
                 report("missing-stream", stream, None, "a witness has seen it, and no source holds it", 1)
         since = self._terms.since
         for retirement in self._retirements:
-            if retirement.by in concerned and (since is None or retirement.observed >= since):
+            is_pending = retirement.observed > self._terms.now
+            if retirement.by in concerned and not is_pending and (since is None or retirement.observed >= since):
                 self._judge_retirement(retirement, report)
 
     def _recoveries(self, stream: str) -> list[Naming]:
@@ -227,7 +229,12 @@ class Streams:
         since = self._terms.since
         if self._may_be_late(naming.observed) or (since is not None and naming.observed < since):
             return True
-        listing = {r.place for r in self._retirements if naming.stream in r.streams}
+        service = self._checks[naming.by].service
+        listing = {
+            retirement.place
+            for retirement in self._retirements
+            if naming.stream in retirement.streams and self._checks[retirement.by].service == service
+        }
         return all(self._around.places[source] in listing for source in self._checks[naming.by].holders)
 
     def _judge_retirement(self, retirement: Retirement, report: Report) -> None:

@@ -6,18 +6,20 @@ recoveries) is kept for `resolve.py`. Memory is that of one stream: nothing is k
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.merkle import Tree
-from otel_audit.evidence.record import CLOSE, GAP, LINKED, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
+from otel_audit.evidence.record import CLOSE, GAP, MAX_INTEGER, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
 from otel_audit.evidence.rfc3339 import unix_nanos
 from otel_audit.evidence.signatures import is_sound_key, verify
 from otel_audit.verify.certificates import check_path
 from otel_audit.verify.notes import Notes
-from otel_audit.verify.reference import Naming, Reference, Retirement
+from otel_audit.verify.reference import Naming, Retirement, namings
+from otel_audit.verify.run import Run
 from otel_audit.verify.standing import End, Held, Marks, Opening, Tail, Terms
 
 MAX_INTERVAL_MS = 300_000
@@ -34,6 +36,7 @@ class StreamCheck:
         self.stream = stream
         self.marks = marks
         self.opening: Opening | None = None
+        self.is_open_signed = False
         self.records = 0
         """Distinct ones."""
         self.future = 0
@@ -60,6 +63,7 @@ class StreamCheck:
         self.run_start = 1
         """First `seq` after record 1 that the window has."""
         self._terms = terms
+        self._marked = sorted(marks.seqs)
         self._recent = Notes()
         self._current = Held()
         self._before: Sequence[str] = ()
@@ -129,6 +133,45 @@ class StreamCheck:
             self.tail.add(seq, observed, is_future=observed > self._terms.now)
         if self._terms.is_window:
             self._move_window(seq, observed, is_signed=is_signed)
+
+    def plain_run(self) -> Run | None:
+        """Where a run of plain records may begin, None where every record needs `take`."""
+        opening = self.opening
+        if (
+            opening is None
+            or opening.signs_records
+            or self.closed_at is not None
+            or self._terms.is_window
+            or self.marks.ended_at is not None
+            or len(self._current.hashes) != 1
+        ):
+            return None
+        latest = min(self._terms.now, opening.path.not_after)
+        at = bisect_right(self._marked, self.last_seq)
+        before = self._marked[at] if at < len(self._marked) else MAX_INTEGER
+        return Run(self.stream, self.last_seq, self._current.hashes[0], self.last_observed, latest, before)
+
+    def take_run(self, run: Run) -> None:
+        """Take in what *run*, which `plain_run` began, has gathered since."""
+        count = len(run.leaves)
+        if not count:
+            return
+        tail = self.tail
+        if not tail.records:
+            tail.first_seq = self.last_seq + 1
+            tail.first_observed = tail.latest_observed = run.first_observed
+        tail.records += count
+        tail.latest_observed = max(tail.latest_observed, run.observed)
+        if self._tree is not None:
+            self._tree.extend(self._leaves)
+            self._tree.extend(run.leaves[:-1])
+            self._leaves = run.leaves[-1:]
+        # Of the record before the last only the hash is wanted, in case the last one is forked.
+        self._before = self._current.hashes if count == 1 else (run.leaves[-2].hex(),)
+        self._current = Held([run.record_hash], run.observed)
+        self.records += count
+        self.last_seq = run.seq
+        self.last_observed = run.observed
 
     def finish(self) -> None:
         """Take note that there are no more records."""
@@ -252,7 +295,8 @@ class StreamCheck:
             return
         if event == CLOSE and self.closed_at is None:
             self.closed_at = seq
-        if observed <= self._terms.now:
+        if observed <= self._terms.now or event == RETIRED:
+            # What is pending names nothing; but a stream that it says was retired is not missing for that.
             self._listen(context, event, seq, observed)
 
     def _check_seal(self, context: dict[str, Any], seq: int) -> None:
@@ -286,34 +330,15 @@ class StreamCheck:
         self.future += self.tail.future + (observed > self._terms.now)
         self.tail = Tail()
         self.signed_seq = seq
+        self.is_open_signed = self.is_open_signed or (seq == 1 and m["event"] == OPEN)
         self._signed = self._current
         self.notes.take_over(self._recent)
 
     def _listen(self, context: dict[str, Any], event: str, seq: int, observed: str) -> None:
         """Keep what a well-signed record says of other streams."""
-        if event in (OPEN, LINKED):
-            for text in context["audit.predecessors"]:
-                named = Reference.parse(text)
-                self.namings.append(
-                    Naming("predecessor", self.stream, seq, observed, named.stream, named.seq, named.hash)
-                )
-        elif event == CLOSE and "audit.successor" in context:
-            self.namings.append(Naming("successor", self.stream, seq, observed, context["audit.successor"], 0, ""))
-        elif event == RECOVERED:
-            self.namings.append(
-                Naming(
-                    "recovered",
-                    self.stream,
-                    seq,
-                    observed,
-                    context["audit.recovered.stream"],
-                    context["audit.recovered.seq"],
-                    context["audit.recovered.hash"],
-                    context["audit.recovered.sealed"],
-                    context["audit.recovered.torn_bytes"],
-                )
-            )
-        elif event == RETIRED:
+        if event != RETIRED:
+            self.namings += namings(context, event, self.stream, seq, observed)
+        else:
             retirement = Retirement(
                 self.stream,
                 seq,
@@ -336,11 +361,10 @@ class StreamCheck:
         elif since is not None and observed < since and seq > 1:
             # The run begins anew here: what lies before, record 1 apart, is not asked about.
             self.run_start = seq
-            self.records = 1 + (self.first_seq == 1)
+            # Record 1 is there: without it there is no key, and nothing is well signed.
+            self.records = 2
             self.future = 0
             self.notes.keep_causes(1)
-            if self.first_seq != 1:
-                self.notes.add("missing", 1, seq, "record 1 is absent")
             self.namings = [n for n in self.namings if n.at == 1 or n.kind == "recovered"]
 
     def note_index(self, kind: str, seq: int, message: str) -> None:

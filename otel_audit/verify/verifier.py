@@ -7,16 +7,17 @@ something that was learnt later can be judged by its records alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from otel_audit.errors import SourceError
 from otel_audit.evidence.canonical import decode
 from otel_audit.evidence.rfc3339 import from_datetime, nanos_of, unix_nanos
-from otel_audit.sources.source import Lane, Source
-from otel_audit.sources.spill import key_of
+from otel_audit.sources.chain import chain, first_key
+from otel_audit.sources.source import Lane, LaneGone, Source
 from otel_audit.verify.certificates import anchors
 from otel_audit.verify.conclusion import Conclusion
 from otel_audit.verify.reading import Disorder, OwnLane, Tally, check_stream
@@ -119,16 +120,29 @@ class _Reading:
     def read_all(self) -> None:
         opened: dict[str, str] = {}
         for at, source in enumerate(self._sources):
+            found: dict[str, list[Lane]] = defaultdict(list)
             for lane in source.lanes():
-                stream = lane.stream or _first_stream(lane)
+                stream = lane.stream or first_key(lane)[0]
                 if stream is None:
                     self._disordered[at].append(lane)
-                    continue
+                else:
+                    found[stream].append(lane)
+            for stream, lanes in found.items():
+                lane = chain(lanes)
                 self._lanes[stream].append(OwnLane(at, lane))
                 opened[stream] = max(opened.get(stream, ""), lane.opened)
+        for stream in self._read_newest_first(opened):
+            self._read_again(stream)
+        streams = Streams(self.checks, self._terms, self._around)
+        for stream, check in list(self.checks.items()):
+            if streams.needs_reading_again(check):
+                self._read_again(stream, streams.marks(stream))
+
+    def _read_newest_first(self, opened: Mapping[str, str]) -> Iterable[str]:
+        """Read every stream; returns those to read once more, now that all is in order."""
         again: set[str] = set()
         for stream in newest_first(opened):
-            if not self._read(stream):
+            while not self._read(stream):
                 again.add(stream)
         for at, lanes in list(self._disordered.items()):
             for lane in self._sources[at].reorder(lanes):
@@ -137,12 +151,12 @@ class _Reading:
                 else:
                     self._lanes[lane.stream].append(OwnLane(at, lane))
                     again.add(lane.stream)
-        for stream in sorted(again):
-            self._read(stream)
-        streams = Streams(self.checks, self._terms, self._around)
-        for stream, check in list(self.checks.items()):
-            if streams.needs_reading_again(check):
-                self._read(stream, streams.marks(stream))
+        return sorted(again)
+
+    def _read_again(self, stream: str, marks: Marks | None = None) -> None:
+        """Read what is known to be in order; a stream must not drop out without a word."""
+        if not self._read(stream, marks):
+            raise SourceError(f"stream {stream}: its files were rewritten while they were read; read again")
 
     def _read(self, stream: str, marks: Marks | None = None) -> bool:
         """Read *stream*; False where a lane turned out not to be in order, and was set aside."""
@@ -153,13 +167,21 @@ class _Reading:
         self.checks.pop(stream, None)
         try:
             tallies = check_stream(check, lanes, self._progress)
+        except LaneGone:
+            # All of it or nothing: half a stream would look like one that was tampered with.
+            self._lanes[stream] = [own for own in lanes if not _is_gone(own.lane)]
+            if len(self._lanes[stream]) == len(lanes):
+                raise SourceError(
+                    f"{lanes[0].lane.name}: removed and back again while it was read; read again"
+                ) from None
+            return self._read(stream, marks)
         except Disorder as disorder:
             at = next(at for at, own in enumerate(lanes) if own.lane is disorder.lane)
             self._disordered[lanes[at].source].append(disorder.lane)
             del lanes[at]
             self._tallies.pop(stream, None)
             return False
-        self._tallies[stream] = list(tallies.values())
+        self._tallies[stream] = tallies
         if check.records:
             self.checks[stream] = check
         if check.is_good:
@@ -168,15 +190,12 @@ class _Reading:
         return True
 
 
-def _first_stream(lane: Lane) -> str | None:
-    """The stream of the first body that names one, among the first that the lane gives."""
-    for batch in lane.batches():
-        for body in batch.bodies:
-            stream, _ = key_of(body)
-            if stream is not None:
-                return stream
-        return None
-    return None
+def _is_gone(lane: Lane) -> bool:
+    try:
+        first_key(lane)
+    except LaneGone:
+        return True
+    return False
 
 
 def _tally_all(lane: Lane) -> Tally:

@@ -14,13 +14,17 @@ from typing import Literal
 from tests.attacks.world import stream
 from tests.vectors.stream import PLACE, SECOND, T0, Stream, stamp
 
-Operation = tuple[
-    Literal["event", "seal", "start", "rotate", "close", "crash", "recover", "step", "wait", "retire"], int, int
-]
+Operation = tuple[str, int, int]
+"""What happens, to which of the live processes, and how much: see `Host.run`."""
 
+RECORD_NS = SECOND // 10
+"""How long a stream of the vectors takes over a record."""
 WAITS = (1, 4, 30, 90, 3600)
 STEPS = (-20, -3, 3, 20, -120, 120)
 """Minutes; beyond half an hour a process closes what it has."""
+
+FORWARD = tuple(at for at, minutes in enumerate(STEPS) if minutes > 0)
+"""Which of them put the clock forward."""
 
 
 @dataclass
@@ -47,7 +51,7 @@ class Host:
     at: int = T0
     processes: list[Process] = field(default_factory=list[Process])
     clock: list[int] = field(default_factory=list[int])
-    """The wall clock after each write."""
+    """The wall clock after each write, and before the next."""
 
     def run(self, operations: list[Operation]) -> None:
         for what, which, amount in operations:
@@ -146,8 +150,9 @@ class Host:
 
     def _wrote(self, one: Process) -> None:
         while len(one.written) < one.stream.seq:
+            left = one.stream.seq - len(one.written)
             one.written.append(len(self.clock))
-            self.clock.append(max(self.at, one.stream.at))
+            self.clock.append(one.stream.at - left * RECORD_NS + RECORD_NS // 2)
         self.at = max(self.at, one.stream.at)
 
     def snapshot(self, home: Path, began: int, delays: list[int], *, part: int) -> int:

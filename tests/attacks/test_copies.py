@@ -112,3 +112,40 @@ def test_an_archive_can_be_given_the_name_of_a_spool_whose_retention_was_shorter
 
     (world.home / "place").write_text(PLACE)
     assert "retired" in warnings(world.verdict())
+
+
+def _mixed(world: World, first: list[bytes], second: list[bytes]) -> Verdict:
+    world.home.mkdir()
+    paths = world.home / "day1.jsonl", world.home / "day2.jsonl"
+    for path, lines in zip(paths, (first, second), strict=True):
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return verify(
+        [read_directory(path) for path in paths],
+        trust=[x509.load_der_x509_certificate(ISSUER_DER)],
+        now=datetime.fromtimestamp(NOW / SECOND, UTC),
+    )
+
+
+def test_two_mixed_files_that_begin_with_one_stream_are_both_read(world: World) -> None:
+    """Two days of an export, neither in order: each line counts, whatever the first one is."""
+    some = {label: (lines[:5], lines[5:]) for label, lines in world.lines.items()}
+
+    verdict = _mixed(
+        world,
+        [line for early, _ in some.values() for line in early],
+        [line for _, late in some.values() for line in late],
+    )
+
+    assert verdict.status == "verified"
+    assert verdict.records == sum(len(lines) for lines in world.lines.values())
+
+
+@pytest.mark.parametrize("label", ["second", "other"])
+def test_a_copied_first_line_does_not_keep_a_mixed_file_from_being_read(world: World, label: str) -> None:
+    """A duplicate is harmless, and must not be made into a blindfold for either file."""
+    world.edit(label, 4, outcome="failure")
+    first = world.lines["first"] + world.lines["second"] + world.lines["third"]
+
+    verdict = _mixed(world, first, [first[0], *world.lines["newest"], *world.lines["other"]])
+
+    assert world.finding(label, verdict) == ("altered", 4)

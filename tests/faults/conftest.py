@@ -8,9 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+
+from tests.autoload import servers
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -50,7 +53,7 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
         process.communicate()
 
 
-def bodies(spool: Path) -> dict[str, list[dict[str, object]]]:
+def bodies(spool: Path) -> dict[str, list[dict[str, Any]]]:
     """Members of every whole record in the spool, by stream."""
     return {
         path.parent.name: [orjson.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
@@ -59,6 +62,25 @@ def bodies(spool: Path) -> dict[str, list[dict[str, object]]]:
 
 
 @pytest.fixture
-def read(spool: Path) -> Callable[[], dict[str, list[dict[str, object]]]]:
+def read(spool: Path) -> Callable[[], dict[str, list[dict[str, Any]]]]:
     """Read the spool as any JSON Lines reader would."""
     return lambda: bodies(spool)
+
+
+@pytest.fixture
+def state(spool: Path) -> servers.Spool:
+    """The same directory, with what readers and the verifier say of it."""
+    return servers.Spool(spool)
+
+
+@pytest.fixture
+def launch(tmp_path: Path, state: servers.Spool) -> Iterator[servers.Start]:
+    """Start any command, its output in a file, in a folder that holds `app.py`."""
+    with servers.starting(tmp_path / "folder", state) as run:
+        yield run
+
+
+@pytest.fixture
+def instrument(launch: servers.Start) -> servers.Start:
+    """Start programs under `opentelemetry-instrument`."""
+    return servers.instrumented(launch)

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from otel_audit.sources import read_directory
 from otel_audit.verify import verify
 
 Start = Callable[..., subprocess.Popen[bytes]]
-Read = Callable[[], dict[str, list[dict[str, object]]]]
+Read = Callable[[], dict[str, list[dict[str, Any]]]]
 
 # The count stands in shared memory, which a killed process cannot take back.
 EMITTER = """
@@ -60,7 +61,7 @@ def test_kill_at_full_rate_loses_nothing_that_was_accepted(
     accepted: int = struct.unpack_from("q", counter)[0]
 
     (records,) = read().values()
-    items = [record["target"]["id"] for record in records if record["event"] == "item.update"]  # type: ignore[index]
+    items = [record["target"]["id"] for record in records if record["event"] == "item.update"]
     assert items[:accepted] == [str(number) for number in range(1, accepted + 1)]
     assert len(items) <= accepted + 1
 
@@ -111,7 +112,7 @@ def test_two_processes_at_once_through_a_thousand_restarts_recover_each_stream_o
 
     streams = read()
     recovered = [
-        record["context"]["audit.recovered.stream"]  # type: ignore[index]
+        record["context"]["audit.recovered.stream"]
         for records in streams.values()
         for record in records
         if record["event"] == "audit.stream.recovered"

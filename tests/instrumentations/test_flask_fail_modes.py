@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import flask
-import flask_login
 import pytest
-from otel_audit_flask import faults
-from werkzeug.test import create_environ
+from werkzeug.test import create_environ, run_wsgi_app
 
 from otel_audit.errors import NoRoom, RecordingFailed
 from otel_audit.event import AuditEvent
 from otel_audit.logger import install
 from otel_audit.receipt import Receipt
+from otel_audit_flask import faults
+
+flask_login: Any = importlib.import_module("flask_login")  # without type information
 
 pytestmark = pytest.mark.usefixtures("flask_audited")
 
@@ -94,7 +96,7 @@ class Shop:
         @app.get("/login")
         def login() -> str:
             user = flask_login.UserMixin()
-            user.id = "alice"  # type: ignore[attr-defined]
+            user.id = "alice"
             flask_login.login_user(user)
             return "in"
 
@@ -145,6 +147,29 @@ def test_a_replaced_response_is_closed_all_the_same(pipeline: FaultyPipeline, sh
     shop.app.test_client().get("/plain").close()
 
     assert shop.done == ["plain", "closed"]
+
+
+def test_a_file_that_is_not_sent_is_closed(pipeline: FaultyPipeline, shop: Shop) -> None:
+    class FileWrapper:
+        """The server's own, as gunicorn has one."""
+
+        closed = False
+
+        def __init__(self, file: object, size: int) -> None:
+            wrappers.append(self)
+
+        def close(self) -> None:
+            self.closed = True
+
+    wrappers: list[FileWrapper] = []
+    pipeline.failing = _all
+    shop.app.add_url_rule("/file", "file", lambda: flask.send_file(__file__))
+    environ = create_environ("/file")
+    environ["wsgi.file_wrapper"] = FileWrapper
+
+    _, status, _ = run_wsgi_app(shop.app, environ, buffered=True)
+
+    assert (status, [wrapper.closed for wrapper in wrappers]) == ("503 SERVICE UNAVAILABLE", [True])
 
 
 def test_a_stream_that_has_begun_is_aborted(pipeline: FaultyPipeline, shop: Shop) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
 import flask
-import flask_httpauth
-import flask_jwt_extended
-import flask_login
 import pytest
 
 import otel_audit
 from otel_audit import Actor
 from otel_audit.capture.redaction import keyed_hash
 from otel_audit.testing import AuditLog, recording
+
+# without type information, or with too little of it
+flask_httpauth: Any = importlib.import_module("flask_httpauth")
+flask_jwt_extended: Any = importlib.import_module("flask_jwt_extended")
+flask_login: Any = importlib.import_module("flask_login")
 
 pytestmark = pytest.mark.usefixtures("flask_audited")
 
@@ -52,15 +55,16 @@ class LoginApp:
         manager = flask_login.LoginManager(app)
         manager.login_view = "/sign-in"
 
-        @manager.user_loader
         def load(user_id: str) -> _User:
             self.loads.append(user_id)
             return _User(user_id, self.loads)
 
-        @manager.request_loader
         def load_by_key(request: flask.Request) -> _User | None:
             key = request.headers.get("X-Api-Key")
             return _User("robot", self.loads) if key == "right" else None
+
+        manager.user_loader(load)
+        manager.request_loader(load_by_key)
 
         @app.post("/login/<name>")
         def login(name: str) -> str:
@@ -87,11 +91,7 @@ class LoginApp:
             otel_audit.get_audit_logger("shop").emit("shop.looked", action="READ")
             return "emitted"
 
-        @app.get("/private")
-        @flask_login.login_required
-        def private() -> str:
-            otel_audit.get_audit_logger("shop").emit("shop.looked", action="READ")
-            return "private"
+        app.add_url_rule("/private", "private", flask_login.login_required(emits))
 
 
 @pytest.fixture
@@ -136,14 +136,23 @@ def test_looking_at_the_session_does_not_touch_it(plain_app: flask.Flask, audit_
     """A session that was accessed adds `Vary: Cookie` to the response, which caches heed."""
     plain_app.secret_key = "k" * 32
     vars(plain_app)["login_manager"] = object()  # flask-login's own after_request does touch the session
+
+    @plain_app.get("/emits")
+    def emits() -> str:
+        otel_audit.get_audit_logger("shop").emit("shop.looked", action="READ")
+        return "emitted"
+
     client = plain_app.test_client()
     with client.session_transaction() as session:
         session["_user_id"] = "alice"
 
-    response = client.get("/")
+    response = client.get("/emits")
 
     assert "Vary" not in response.headers
-    assert _actors(audit_log) == [("http.server.request", "alice", "session")]
+    assert _actors(audit_log) == [
+        ("shop.looked", "alice", "session"),
+        ("http.server.request", "alice", "session"),
+    ]
 
 
 def test_a_sign_out_is_still_the_users_request(login_app: LoginApp, audit_log: AuditLog) -> None:
@@ -205,13 +214,12 @@ def test_another_context_inside_the_request_does_not_hide_the_user(
 ) -> None:
     app = login_app.app
 
-    @app.get("/nested")
-    @flask_login.login_required
     def nested() -> str:
         with app.test_request_context("/elsewhere"):
             otel_audit.get_audit_logger("shop").emit("shop.looked", action="READ")
         return "nested"
 
+    app.add_url_rule("/nested", "nested", flask_login.login_required(nested))
     client = app.test_client()
     client.post("/login/alice")
     client.get("/nested")
@@ -261,19 +269,19 @@ def http_auth_app() -> flask.Flask:
     token = flask_httpauth.HTTPTokenAuth(header="X-Token")
     bearer = flask_httpauth.HTTPTokenAuth()
 
-    @basic.verify_password
     def verify(name: str, password: str) -> object:
         return password == "right" and name
 
-    @basic.get_user_roles
     def roles(name: str) -> list[str]:
         return ["clerk"]
 
-    @token.verify_token
-    @bearer.verify_token
     def verify_token(value: str) -> object:
         return {"sub": "robot"} if value == "right" else None
 
+    basic.verify_password(verify)
+    basic.get_user_roles(roles)
+    token.verify_token(verify_token)
+    bearer.verify_token(verify_token)
     app.add_url_rule("/basic", "basic", basic.login_required(lambda: "basic"))
     app.add_url_rule("/admin", "admin", basic.login_required(role="admin")(lambda: "admin"))
     app.add_url_rule("/optional", "optional", basic.login_required(optional=True)(lambda: "optional"))

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("flask_audited")
 Environ = dict[str, Any]
 
 
-class _Teapot(Exception):
+class _Teapot(Exception):  # noqa: N818 - an application's own
     pass
 
 
@@ -245,7 +245,7 @@ def test_an_exception_anywhere_is_recorded_and_behaves_as_without_audit(
     app.add_url_rule("/", "view", fail if where == "view" else lambda: "fine")
     if where == "open_session":
         app.session_interface = SecureCookieSessionInterface()
-        app.session_interface.open_session = fail  # type: ignore[method-assign]
+        app.session_interface.open_session = fail  # type: ignore[method-assign, assignment]
     elif where != "view":
         getattr(app, where)(fail)
     audited = _status_or_error(app)
@@ -299,7 +299,11 @@ def test_a_servers_file_wrapper_is_left_as_it_is(app: flask.Flask, audit_log: Au
 def test_a_file_wrapper_that_is_a_function_is_left_as_it_is(app: flask.Flask, audit_log: AuditLog) -> None:
     """uWSGI's answers with the file itself."""
     environ = create_environ("/static/style.css")
-    environ["wsgi.file_wrapper"] = lambda file, size: file
+
+    def wrap(file: Any, size: int) -> Any:
+        return file
+
+    environ["wsgi.file_wrapper"] = wrap
     body: Any = app(environ, _ignore)
 
     assert body.read() == b"body{}"
@@ -309,7 +313,11 @@ def test_a_file_wrapper_that_is_a_function_is_left_as_it_is(app: flask.Flask, au
 
 def test_mounted_applications_make_one_event_with_the_inner_route(app: flask.Flask, audit_log: AuditLog) -> None:
     inner = flask.Flask("inner")
-    inner.add_url_rule("/things/<int:number>", "thing", lambda number: "thing")
+
+    @inner.get("/things/<int:number>")
+    def thing(number: int) -> str:
+        return "thing"
+
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/api": inner})  # type: ignore[method-assign]
 
     app.test_client().get("/api/things/7")
@@ -334,7 +342,7 @@ def test_a_middleware_that_answers_by_itself_is_recorded(app: flask.Flask, audit
         start_response("403 FORBIDDEN", [])
         return [b"no"]
 
-    app.wsgi_app = refuse  # type: ignore[method-assign, assignment]
+    app.wsgi_app = refuse  # type: ignore[method-assign]
     app.test_client().get("/customers/1")
 
     (record,) = audit_log.records
@@ -349,7 +357,7 @@ def test_a_method_that_a_middleware_overrides_is_the_one_that_counts(app: flask.
         environ["REQUEST_METHOD"] = "DELETE"
         return wsgi_app(environ, start_response)
 
-    app.wsgi_app = override  # type: ignore[method-assign, assignment]
+    app.wsgi_app = override  # type: ignore[method-assign]
     app.test_client().post("/customers/1")
 
     assert audit_log.records[0]["action"] == "DELETE"
@@ -361,9 +369,13 @@ def test_what_is_written_by_hand_is_counted(app: flask.Flask, audit_log: AuditLo
         write(b"abc")
         return [b"de"]
 
-    app.wsgi_app = writing  # type: ignore[method-assign, assignment]
+    app.wsgi_app = writing  # type: ignore[method-assign]
     sent: list[bytes] = []
-    app(create_environ("/"), lambda *_: sent.append)  # type: ignore[arg-type, return-value]
+
+    def start_response(*_: object) -> Callable[[bytes], None]:
+        return sent.append
+
+    app(create_environ("/"), start_response)
 
     assert sent == [b"abc"]
     assert audit_log.records[0]["context"]["http.response.body.size"] == 5

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import logging
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import flask
-import flask_httpauth
 import pytest
 
 from otel_audit.testing import AuditLog
+
+flask_httpauth: Any = importlib.import_module("flask_httpauth")  # without type information
 
 pytestmark = pytest.mark.usefixtures("flask_audited")
 
@@ -26,7 +28,11 @@ def app() -> flask.Flask:
     app = flask.Flask("shop")
     app.secret_key = SECRET
     auth = flask_httpauth.HTTPBasicAuth()
-    auth.verify_password(lambda name, password: None)
+
+    def refuse(name: str, password: str) -> None:
+        return None
+
+    auth.verify_password(refuse)
 
     @app.route("/form", methods=["POST"])
     def form() -> str:
@@ -59,7 +65,8 @@ def app() -> flask.Flask:
 
 
 # method, path, headers, arguments of the test client
-REQUESTS: list[tuple[str, str, dict[str, str], dict[str, Any]]] = [
+Planted: TypeAlias = tuple[str, str, dict[str, str], dict[str, Any]]
+REQUESTS: list[Planted] = [
     ("GET", f"/people/7?password={SECRET}&{SECRET}", {}, {}),
     ("GET", "/people/7", {"Cookie": f"session={SECRET}", "X-Api-Key": SECRET, "Referer": f"/?{SECRET}"}, {}),
     ("GET", "/people/7", {"Authorization": BASIC}, {}),
@@ -82,16 +89,11 @@ REQUESTS: list[tuple[str, str, dict[str, str], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "headers", "arguments"), REQUESTS)
+@pytest.mark.parametrize("planted", REQUESTS)
 def test_a_planted_secret_is_nowhere(
-    app: flask.Flask,
-    audit_log: AuditLog,
-    caplog: pytest.LogCaptureFixture,
-    method: str,
-    path: str,
-    headers: dict[str, str],
-    arguments: dict[str, Any],
+    app: flask.Flask, audit_log: AuditLog, caplog: pytest.LogCaptureFixture, planted: Planted
 ) -> None:
+    method, path, headers, arguments = planted
     with caplog.at_level(logging.DEBUG, "otel_audit"):
         app.test_client().open(path, method=method, headers=headers, **arguments).get_data()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import sqlite3
 import sqlite3.dbapi2
 import warnings
@@ -35,6 +36,24 @@ class EarlyConnection(sqlite3.Connection):
 class EarlyCursor(sqlite3.Cursor):
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         return super().execute(sql.replace("%s", "?"), parameters)
+
+
+class Explicit(sqlite3.Connection):
+    """Calls its base by the name in the module, whatever that is by then."""
+
+    def __init__(self, path: str) -> None:
+        sqlite3.Connection.__init__(self, path)
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        return sqlite3.Connection.execute(self, *args)
+
+    def close(self) -> None:
+        sqlite3.Connection.close(self)
+
+
+class ExplicitCursor(sqlite3.Cursor):
+    def execute(self, *args: Any) -> Any:
+        return sqlite3.Cursor.execute(self, *args)
 
 
 @pytest.fixture
@@ -103,6 +122,15 @@ def test_the_applications_own_classes_stay_theirs_and_record_once(audit_log: Aud
         connection.cursor(make_cursor).execute("SELECT 1")
 
     assert _summaries(audit_log) == ["SELECT"] * 8
+
+
+@pytest.mark.usefixtures("instrumentor")
+def test_an_early_class_that_calls_its_base_by_name_goes_on_working(audit_log: AuditLog) -> None:
+    with contextlib.closing(Explicit(":memory:")) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert ExplicitCursor(connection).execute("SELECT 2").fetchone() == (2,)
+
+    assert _summaries(audit_log) == ["SELECT", "SELECT"]
 
 
 @pytest.mark.usefixtures("instrumentor")

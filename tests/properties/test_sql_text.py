@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_audit.capture.sql import Database, StatementReader, query_event
@@ -64,11 +64,13 @@ def _holds_secret(text: str) -> bool:
     return SECRET.lower() in text.lower() or "731946" in text
 
 
+@settings(deadline=None)
 @given(_statements(SQLITE))
 def test_no_literal_of_sqlite_leaves(text: str) -> None:
     _assert_clean(text, SQLITE)
 
 
+@settings(deadline=None)
 @given(_statements(POSTGRESQL))
 def test_no_literal_of_postgresql_leaves(text: str) -> None:
     _assert_clean(text, POSTGRESQL)
@@ -82,12 +84,14 @@ def _assert_clean(text: str, dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("ending", ["'{}", "/* {}", "-- {}", "x'{}"])
+@settings(deadline=None)
 @given(text=_statements(SQLITE))
 def test_what_is_never_terminated_is_a_literal_to_the_end(ending: str, text: str) -> None:
     _assert_clean(text + " " + ending.format(SECRET), SQLITE)
 
 
 @pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL], ids=lambda dialect: dialect.name)
+@settings(deadline=None)
 @given(text=_filler | st.text(max_size=40))
 def test_any_text_at_all_is_read_without_an_error_and_the_same_way_twice(dialect: Dialect, text: str) -> None:
     reader = StatementReader(dialect)
@@ -97,6 +101,7 @@ def test_any_text_at_all_is_read_without_an_error_and_the_same_way_twice(dialect
     assert [statement.text for statement in first] == [statement.text for statement in second]
 
 
+@settings(deadline=None)
 @given(_statements(SQLITE))
 def test_a_stripped_text_is_its_own_stripped_text(text: str) -> None:
     """The cache is asked with the raw text first: a key must not mean two things."""

@@ -29,8 +29,7 @@ def test_the_default_in_the_table_is_the_default_in_the_dataclass() -> None:
     drifted = [
         variable.name
         for variable in VARIABLES
-        if variable.default not in words
-        and variable.parse(variable.default) != getattr(plain, variable.field)
+        if variable.default not in words and variable.parse(variable.default) != getattr(plain, variable.field)
     ]
 
     assert drifted == []
@@ -96,6 +95,20 @@ def test_systemd_state_directory_comes_before_the_home_directory() -> None:
 
     assert read.directory == Path("/var/lib/shop")
     assert read.origins["OTEL_AUDIT_DIR"].source == "STATE_DIRECTORY"
+
+
+def test_a_unix_socket_may_be_a_trusted_proxy() -> None:
+    """gunicorn behind nginx on one machine: the peer has no address."""
+    read = Settings.from_environ({"OTEL_AUDIT_TRUSTED_PROXIES": "unix, 10.0.0.0/8"})
+
+    assert read.trusts_unix_socket
+    assert [str(network) for network in read.trusted_proxies] == ["10.0.0.0/8"]
+
+
+@pytest.mark.parametrize("value", ["\u0667d", "1e3s", "0s", "-1s", "5"])
+def test_a_duration_is_a_plain_number_and_a_unit(value: str) -> None:
+    with pytest.raises(InvalidSetting):
+        Settings.from_environ({"OTEL_AUDIT_SEAL_INTERVAL": value})
 
 
 def test_memory_means_no_directory() -> None:

@@ -19,6 +19,7 @@ from tests.vectors.stream import (
     merkle_root,
     signature,
     stamp,
+    stream_id,
     whole,
 )
 from tests.vectors.vector import First, Vector
@@ -117,6 +118,14 @@ def _removed() -> Iterator[Vector]:
         for seq in reversed(seqs):
             del cut.lines[seq - 1]
         yield _one(f"missing-{name}", why, cut, ("missing", seqs[0]))
+    counting = Stream().begin().events(2)
+    counting.skipped = 1
+    yield _one("missing-number", "The chain is whole and leaves a number out.",
+               counting.events(2).seal().close(), ("missing", 5))  # fmt: skip
+    foreign = Stream().begin().events(2)
+    foreign.event(stream=stream_id("b"))
+    yield _one("missing-under-another-name", "Record 5 is chained and sealed, and belongs to another stream.",
+               foreign.events(1).seal().close(), ("missing", 5))  # fmt: skip
     ends = whole()
     del ends.lines[1:10]
     yield _one("missing-all-between", why, ends, ("missing", 2))

@@ -87,7 +87,7 @@ def _paths() -> Iterator[Vector]:
     yield _good("intermediate", "A path of two, the second issued by the anchor.", a.issue(middle))
     lower = x509.intermediate("Lower", Ed25519("lower"), middle)
     yield _good("two-intermediates", "A path of three.", a.issue(lower))
-    unrelated = x509.intermediate("Unrelated", Ed25519("unrelated"), ROOT)
+    unrelated = x509.intermediate("Unrelated", Ed25519("middle"), ROOT)
     yield _bad("names-unequal", "Element 1 issued element 0: the names are equal.",
                [a.issue(middle)[0], *unrelated.path])  # fmt: skip
     impostor = x509.intermediate("Middle", Ed25519("impostor"), ROOT)
@@ -151,6 +151,8 @@ def _anchors() -> Iterator[Vector]:
     yield _bad("untrusted-same-name", "The anchor's name, and another key.", a.issue(impostor), kind=untrusted)
     yield _bad("untrusted-same-name-brought-along", "The anchor's name, and another key.",
                [*a.issue(impostor), impostor_der], kind=untrusted)  # fmt: skip
+    renamed = x509.Issuer([(x509.CN, "Another Issuer")], ROOT.key)
+    yield _bad("untrusted-other-name", "The anchor's key, and another name.", a.issue(renamed), kind=untrusted)
     own = x509.Issuer([(x509.CN, a.id), (x509.O, a.service)], a.key)
     yield _bad("untrusted-self-signed", "A stream that issues itself.", a.issue(own), kind=untrusted)
     yield _good("one-of-two-anchors", "Any of the trusted issuers will do.", a.issue(ROOT),

@@ -24,6 +24,13 @@ def vectors() -> Iterator[Vector]:
     for name, why, changes in SOUND:
         odd = _with_odd_record(**changes)
         yield Vector(f"record-ok-{name}", why, [odd])
+    behalf = {"id": "admin", "on_behalf_of": ALICE, "type": "user"}
+    yield _malformed(
+        "record-on-behalf-of-order",
+        "Members of an object three deep in another order are not RFC 8785.",
+        actor=behalf,
+        spell=_replace('"auth":"session","id":"alice"', '"id":"alice","auth":"session"'),
+    )
     yield from _sizes()
     yield from _lifecycle()
     yield from _beside()
@@ -66,6 +73,24 @@ SPELLINGS: Sequence[tuple[str, str, Spell]] = (
         "nested-key-order",
         "Members of a nested object in another order are not RFC 8785.",
         _replace('"id":"203.0.113.9","type":"ipv4"', '"type":"ipv4","id":"203.0.113.9"'),
+    ),
+    (
+        "actor-order",
+        "Members of a nested object in another order are not RFC 8785.",
+        _replace('"auth":"session","id":"alice"', '"id":"alice","auth":"session"'),
+    ),
+    (
+        "target-order",
+        "Members of a nested object in another order are not RFC 8785.",
+        _replace('"id":"/notes/4","type":"http.endpoint"', '"type":"http.endpoint","id":"/notes/4"'),
+    ),
+    (
+        "context-order",
+        "Members of a nested object in another order are not RFC 8785.",
+        _replace(
+            '"http.request.method":"GET","http.response.status_code":200',
+            '"http.response.status_code":200,"http.request.method":"GET"',
+        ),
     ),
     (
         "duplicate-member",
@@ -191,6 +216,7 @@ MEMBERS: Sequence[tuple[str, str, Mapping[str, Any]]] = (
     ("stream-line-feed", "A stream id is 32 digits, and no line feed after them.", {"stream": "a" * 32 + "\n"}),
     ("stream-arabic-digits", "A stream id is ASCII.", {"stream": "٣" * 32}),
     ("prev-upper-case", "prev is lower-case hex.", {"prev": "AB" * 32}),
+    ("prev-empty", "Strings may be empty only inside context.", {"prev": ""}),
     ("prev-short", "prev is 64 digits.", {"prev": "ab" * 31}),
     ("time-no-fraction", "Times have nine fractional digits.", {"time": "2026-03-01T08:00:00Z"}),
     ("time-six-digits", "Times have nine fractional digits.", {"time": "2026-03-01T08:00:00.000000Z"}),

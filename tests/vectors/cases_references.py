@@ -143,7 +143,7 @@ def _recoveries() -> Iterator[Vector]:
                  counts={"adopted": 2})  # fmt: skip
     twice = after(a, a.reference(7)).recover(a, sealed=7)
     twice.recover(a, seq=8, sealed=7).close()
-    yield Vector("recovered-twice-otherwise", "Two recoveries of one stream that differ; the page leaves open at which.",
+    yield Vector("recovered-twice-otherwise", "Two recoveries of one stream differ; the page leaves open at which.",
                  [a, twice], silent=[a.id, twice.id], verdict="tampered")  # fmt: skip
 
 
@@ -229,6 +229,10 @@ def _witnesses() -> Iterator[Vector]:
                  options={"witness": [a.reference(7)]})  # fmt: skip
     yield Vector("witness-other-hash", "The witness has another hash at 7.", [a], {a.id: ("altered", 7)},
                  options={"witness": [f"{a.id}:7:{'ab' * 32}"]})  # fmt: skip
+    yield Vector("witness-of-an-event", "A receipt is a witness too.", [a],
+                 options={"witness": [a.reference(4), a.reference(9)]})  # fmt: skip
+    yield Vector("witness-other-hash-of-an-event", "The witness has another hash at 5.", [a],
+                 {a.id: ("altered", 5)}, options={"witness": [f"{a.id}:5:{'ab' * 32}"]})  # fmt: skip
     yield Vector("witness-more", "The witness has a record above the highest present.", [a],
                  {a.id: ("truncated", 12)}, options={"witness": [f"{a.id}:12:{'ab' * 32}"]})  # fmt: skip
     yield Vector("witness-stream-unknown", "A witnessed stream that no source holds.", [a],

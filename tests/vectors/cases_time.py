@@ -64,6 +64,11 @@ def _pending() -> Iterator[Vector]:
     later = Stream().begin().events(4).seal().wait(30).events(3).close()
     yield _one("observed-after-now", "Records observed after now are pending.", later,
                now=T0 + 10 * SECOND, counts={"pending": 4})  # fmt: skip
+    a = whole()
+    wrong = [f"{a.id}:11:{'ab' * 32}"]
+    b = Stream("b", start=T0 + 20 * SECOND, predecessors=wrong).begin().events(1).close()
+    yield Vector("observed-after-now-names-nothing", "A pending record names nothing.", [a, b],
+                 now=T0 + 10 * SECOND, silent=[b.id])  # fmt: skip
     forged = crashed(unsealed=2)
     body = forged.lines[7].replace(b'"alice"', b'"mallory"')
     forged.lines[7] = body

@@ -91,6 +91,8 @@ class Stream:
         self.lines: list[bytes] = []
         self.hashes: list[bytes] = []
         self.tail = b""
+        self.skipped = 0
+        """Numbers that no record has: only for a chain that leaves some out."""
         certificates = path or self.issue(trust)
         context: Members = {
             "audit.certificate": [base64.b64encode(one).decode() for one in certificates],
@@ -136,7 +138,7 @@ class Stream:
 
     @property
     def seq(self) -> int:
-        return len(self.lines)
+        return len(self.lines) + self.skipped
 
     def due(self, after_s: int = 65) -> str:
         """A `next_by` that an honest process gives."""

@@ -54,14 +54,14 @@ def demo(
         story = Story(directory, is_silent=json)
         story.tell()
     finally:
-        if not keep:
+        if keep:
+            terminal.remarks().print(Text(f"Kept: {printable(str(directory))}"), soft_wrap=True)
+        else:
             shutil.rmtree(directory)
     if json:
         terminal.write_json(
             {"as_told": story.is_as_told, "directory": str(directory) if keep else None, "steps": story.steps}
         )
-    elif keep:
-        terminal.answers().print(Text(f"Kept: {printable(str(directory))}"))
     return 0 if story.is_as_told else 1
 
 

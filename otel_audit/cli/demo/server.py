@@ -26,7 +26,7 @@ def program(name: str) -> str:
     """
     found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     if found is None:
-        raise SourceError(f'{name} is not installed: pip install "otel-audit[flask,cli,demo]"')
+        raise SourceError(f"{name} is not on the path of {sysconfig.get_path('scripts')}: install it anew with pip")
     return found
 
 

@@ -16,6 +16,7 @@ from otel_audit.settings import Settings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OTHER_TRACE = "5bf92f3577b34da6a3ce929d0e0e4736"
+HOSTILE_TRACE = "6bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
 HOSTILE = "\x1b[2K\x1b[31m\r\nVERIFIED\x9b2J\u202eecila\u2066\u200b\x7f\\x1b"
 
@@ -87,14 +88,13 @@ def log(state: Path) -> Iterator[Path]:
     audit.emit_event(
         AuditEvent("http.server.request", "DELETE", "failure", bob, page, here, None, OTHER_TRACE, SPAN, denied)
     )
-    audit.emit(
-        HOSTILE,
-        action=HOSTILE.upper(),
-        actor=otel_audit.Actor(HOSTILE, "user", name=HOSTILE),
-        target=otel_audit.Target(HOSTILE, HOSTILE),
-        source=Source(HOSTILE, "hostname"),
-        context={"db.query.summary": HOSTILE, "error.type": HOSTILE, "note": HOSTILE},
-    )
+    hostile = otel_audit.Actor(HOSTILE, "user", name=HOSTILE)
+    target, said = otel_audit.Target(HOSTILE, HOSTILE), {"db.query.summary": HOSTILE, "error.type": HOSTILE}
+    source = Source(HOSTILE, "hostname")
+    for event in (HOSTILE, "http.server.request"):
+        audit.emit_event(
+            AuditEvent(event, HOSTILE.upper(), "success", hostile, target, source, None, HOSTILE_TRACE, SPAN, said)
+        )
     otel_audit.shutdown()
     yield state
     otel_audit.shutdown()

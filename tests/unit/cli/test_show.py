@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tests.unit.cli.conftest import Cli
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+HOSTILE_TRACE = "6bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def bodies(log: Path) -> list[bytes]:
@@ -58,7 +60,16 @@ def test_events_are_lines_in_order_of_time_and_the_verdict_is_said_beside(cli: C
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["--trace", TRACE], ["--event", "*"], ["--json"], ["--limit", "1"], ["--limit", "1", "--json"]]
+    "options",
+    [
+        [],
+        ["--trace", TRACE],
+        ["--trace", HOSTILE_TRACE],
+        ["--event", "*"],
+        ["--json"],
+        ["--limit", "1"],
+        ["--limit", "1", "--json"],
+    ],
 )
 def test_nothing_that_is_shown_of_a_hostile_record_acts_on_a_terminal(
     cli: Cli, log: Path, options: list[str]
@@ -71,7 +82,7 @@ def test_nothing_that_is_shown_of_a_hostile_record_acts_on_a_terminal(
 
 
 def test_a_hostile_record_is_one_line_and_its_json_has_its_value(cli: Cli, log: Path) -> None:
-    hostile = orjson.loads(next(body for body in bodies(log) if b"VERIFIED" in body))
+    hostile = orjson.loads([body for body in bodies(log) if b"VERIFIED" in body][-1])
 
     shown, printed = cli("show", "--limit", "1"), cli("show", "--limit", "1", "--json")
 
@@ -121,8 +132,8 @@ def test_a_trace_is_a_tree_with_the_request_first(cli: Cli, log: Path) -> None:
         (["--target", "db.table:customers"], 2),
         (["--outcome", "failure"], 1),
         (["--event", "db.*"], 2),
-        (["--service", "shop"], 5),
-        (["--since", "1h"], 5),
+        (["--service", "shop"], 6),
+        (["--since", "1h"], 6),
         (["--limit", "2"], 2),
     ],
 )
@@ -168,6 +179,26 @@ def test_records_that_no_seal_covers_yet_are_marked(cli: Cli, state: Path) -> No
 
     assert ran.out.startswith("~ ")
     assert cli("show").out.startswith("  ")
+
+
+def test_a_packed_file_cannot_be_followed(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(b""))
+
+    ran = cli("show", tmp_path / "log.jsonl.gz", "--follow")
+
+    assert (ran.status, "is packed and does not grow" in ran.err) == (2, True)
+
+
+def test_a_log_that_does_not_exist_yet_can_be_followed(state: Path) -> None:
+    with Selection(Query()) as selection:
+        follower = Follower([state], Query(), selection)
+    assert list(follower.new()) == []
+
+    otel_audit.configure(otel_audit.Settings(directory=state, service_name="shop"))
+    otel_audit.get_audit_logger("test").emit("invoice.read", action="READ")
+
+    assert [found.members["event"] for found in follower.new()] == ["invoice.read"]
+    otel_audit.shutdown()
 
 
 def test_following_goes_on_where_the_verified_records_ended(state: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_whole_log_is_verified_and_the_first_line_says_so(cli: Cli, log: Path)
     ran = cli("verify")
 
     assert ran.status == 0
-    assert ran.out.splitlines()[0] == "VERIFIED: 8 records in 1 stream, whole and unaltered"
+    assert ran.out.splitlines()[0] == "VERIFIED: 9 records in 1 stream, whole and unaltered"
     assert ran.err == ""
 
 
@@ -77,18 +77,18 @@ def test_a_cut_end_shows_when_its_promise_falls_due(cli: Cli, log: Path) -> None
     ran = cli("verify", "--now", later)
 
     assert (ran.status, ran.out.partition(":")[0]) == (3, "INCOMPLETE")
-    assert ("overdue-seal", 7) in kinds(cli("verify", "--now", later, "--json").out)
+    assert ("overdue-seal", 8) in kinds(cli("verify", "--now", later, "--json").out)
 
 
 def test_a_cut_end_shows_against_a_witness(cli: Cli, log: Path, tmp_path: Path) -> None:
     close = lines(log)[-1].rstrip(b"\n")
     stream = orjson.loads(close)["stream"]
     witness = tmp_path / "heads"
-    witness.write_text(f"# noted on Monday\n\n{stream}:8:{record_hash(close)}  # the close\n")
+    witness.write_text(f"# noted on Monday\n\n{stream}:9:{record_hash(close)}  # the close\n")
     assert cli("verify", "--witness", witness).status == 0
     segment(log).write_bytes(b"".join(lines(log)[:-1]))
 
-    assert ("truncated", 8) in kinds(cli("verify", "--witness", witness, "--json").out)
+    assert ("truncated", 9) in kinds(cli("verify", "--witness", witness, "--json").out)
 
 
 def test_a_witness_that_is_none_is_named_with_its_line(cli: Cli, log: Path, tmp_path: Path) -> None:
@@ -147,6 +147,17 @@ def test_a_hostile_service_name_and_line_reach_no_terminal(cli: Cli, log: Path) 
 
     assert ran.status == 1
     assert not {"\x1b", "\u202e"} & set(ran.out + ran.err)
+
+
+def test_a_service_that_calls_itself_by_a_terminal_sequence_moves_no_cursor(cli: Cli, log: Path) -> None:
+    replace(log, b'"service.name":"shop"', b'"service.name":"\\u001b[2J\xe2\x80\xaebank"')
+
+    ran, printed = cli("verify"), cli("verify", "--json")
+
+    assert ran.status == 1
+    assert not {"\x1b", "\u202e"} & set(ran.out + ran.err + printed.out)
+    assert r"\x1b[2J\u202ebank" in ran.out
+    assert json.loads(printed.out)["streams"][0]["service"] == "\x1b[2J\u202ebank"
 
 
 def test_every_kind_of_finding_is_explained() -> None:

@@ -45,9 +45,9 @@ def record() -> MakeRecord:
         }
         kept = {name: value for name, value in whole.items() if value is not None}
         body = encode(kept)
-        members = decode(body)
-        assert members is not None
-        assert problem(members) is None
+        parsed = decode(body)
+        assert parsed is not None
+        assert problem(parsed) is None
         return body
 
     return make

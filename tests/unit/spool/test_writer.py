@@ -16,6 +16,7 @@ from otel_audit.pipeline import AuditPipeline
 from otel_audit.receipt import NOT_RECORDED, Receipt
 from otel_audit.spool.live import Clock
 from otel_audit.spool.segment import LIFECYCLE_RESERVE_BYTES, RESERVE_STEP_BYTES
+from otel_audit.spool.storage import DiskSlot
 from otel_audit.testing import FixedClock
 
 from .conftest import Process, crash, records
@@ -218,7 +219,12 @@ def test_room_that_comes_back_ends_the_gap(process: Process, spool: Path, caplog
     live = pipeline.writer.live
     assert live is not None
     full = {"is": True}
-    live.slot._may_grow = lambda _: not full["is"]  # type: ignore[attr-defined]
+
+    def may_grow(size_bytes: int) -> bool:
+        return size_bytes > 0 and not full["is"]
+
+    assert isinstance(live.slot, DiskSlot)
+    live.slot._may_grow = may_grow  # pyright: ignore[reportPrivateUsage]
     big = EVENT._replace(context={"note": "x" * 50_000})
     lost = 0
     for _ in range(30):
@@ -239,7 +245,8 @@ def test_a_failed_write_ends_the_stream_and_the_event_goes_to_a_new_one(process:
     old = pipeline.record(EVENT).stream
     live = pipeline.writer.live
     assert live is not None
-    descriptor = live.slot.descriptor  # type: ignore[attr-defined]
+    assert isinstance(live.slot, DiskSlot)
+    descriptor = live.slot.descriptor
     readable = os.open(spool / "shop" / old / "000000000001.jsonl", os.O_RDONLY)
     os.dup2(readable, descriptor)  # a descriptor that cannot be written to: EBADF from a real write(2)
     os.close(readable)
@@ -442,7 +449,8 @@ def test_a_sync_that_fails_means_not_recorded(process: Process) -> None:
     live = pipeline.writer.live
     assert live is not None
     reader, writer = os.pipe()
-    os.dup2(writer, live.slot.descriptor)  # type: ignore[attr-defined]  # fdatasync(2) of a pipe: EINVAL
+    assert isinstance(live.slot, DiskSlot)
+    os.dup2(writer, live.slot.descriptor)  # fdatasync(2) of a pipe: EINVAL
     os.close(writer)
 
     assert not pipeline.record(EVENT).recorded

@@ -1,0 +1,145 @@
+"""How many 800-byte records a second the verifier reads from a spool, one core, a seal every 1,000.
+
+    python benchmarks/verify_throughput.py [records]
+
+Beside it the floor: the least that any Python verifier does with a record (parse, write again, hash, tree).
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import orjson
+
+from otel_audit.evidence.canonical import encode
+from otel_audit.evidence.merkle import Tree
+from otel_audit.sources import read_directory
+from otel_audit.verify import verify
+from tests.archives import Archive, Stream, rfc3339
+
+RECORDS = 200_000
+SEAL_EVERY = 1_000
+ROUNDS = 3
+
+
+def write(records: int) -> tuple[Archive, Path]:
+    """Write one closed stream; its chain and tree by our own code, because the tests' writer is slow."""
+    archive = Archive()
+    stream = archive.stream()
+    directory = Path(tempfile.mkdtemp())
+    where = directory / stream.directory
+    where.mkdir(parents=True)
+    tree = Tree()
+    prev = sha256(stream.records[0])
+    tree.append(prev.digest())
+    with (where / "000000000001.jsonl").open("wb") as file:
+        file.write(stream.records[0] + b"\n")
+        for seq in range(2, records + 1):
+            body = next_record(stream, seq, prev.hexdigest(), tree, is_last=seq == records)
+            file.write(body + b"\n")
+            prev = sha256(body)
+            tree.append(prev.digest())
+    return archive, directory
+
+
+def next_record(stream: Stream, seq: int, prev: str, tree: Tree, *, is_last: bool) -> bytes:
+    """An event, or a seal or close where one is due."""
+    clock = stream.archive.clock
+    observed = rfc3339(clock.tick())
+    common = {"schema": "otel-audit/1", "stream": stream.id, "seq": seq, "prev": prev, "observed": observed}
+    if not is_last and seq % SEAL_EVERY:
+        event = {
+            "event": "http.server.request",
+            "time": rfc3339(clock.now - 3_141_592),
+            "actor": {"id": f"user-{seq % 97}", "type": "user", "auth": "session"},
+            "action": "READ",
+            "target": {"id": f"/customers/{seq % 5000}", "type": "http.endpoint"},
+            "outcome": "success",
+            "source": {"id": f"198.51.100.{seq % 250}", "type": "ipv4"},
+            "trace_id": f"{seq + 1:032x}",
+            "span_id": f"{seq + 1:016x}",
+            "context": {
+                "http.request.method": "GET",
+                "http.route": "/customers/<int:number>",
+                "http.response.status_code": 200,
+                "http.response.body.size": 1234,
+                "url.path": f"/customers/{seq % 5000}",
+                "user_agent.original": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+                "server.address": "shop.example",
+                "network.protocol.version": "1.1",
+            },
+        }
+        return encode({**common, **event})
+    seal = {
+        "audit.seal.size": seq - 1,
+        "audit.seal.root": tree.root().hex(),
+        "audit.seal.dropped": 0,
+        "audit.seal.skipped": 0,
+    }
+    ending = {"audit.reason": "shutdown"} if is_last else {"audit.seal.next_by": stream.promise()}
+    return stream.signed(
+        {
+            **common,
+            "event": "audit.stream.close" if is_last else "audit.seal",
+            "time": observed,
+            "actor": {"id": "otel-audit", "type": "system"},
+            "action": "EXECUTE",
+            "outcome": "success",
+            "context": {**seal, **ending},
+        }
+    )
+
+
+def floor(file: Path) -> None:
+    """Parse, write again, hash, tree."""
+    leaves: list[bytes] = []
+    for body in file.read_bytes().splitlines():
+        members = orjson.loads(body)
+        if orjson.dumps(members, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER) != body:
+            raise SystemExit("not canonical")
+        leaves.append(sha256(body).digest())
+    tree = Tree()
+    tree.extend(leaves)
+    tree.root()
+
+
+def best(work: Callable[[], object]) -> float:
+    """Least processor seconds of a few rounds: the machine may be shared."""
+    taken: list[float] = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        work()
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+def main() -> None:
+    """Write, measure, print."""
+    records = int(sys.argv[1]) if len(sys.argv) > 1 else RECORDS
+    archive, directory = write(records)
+    file = next(directory.rglob("*.jsonl"))
+    now = archive.clock.moment + timedelta(seconds=1)
+
+    def whole() -> None:
+        verdict = verify([read_directory(directory)], trust=[archive.issuer.certificate], now=now)
+        if verdict.status != "verified" or verdict.records != records:
+            raise SystemExit(f"expected verified: {verdict}")
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ours = best(whole)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    bare = best(lambda: floor(file))
+    print(f"{records} records of {file.stat().st_size // records} bytes")
+    print(f"verify: {records / ours:10,.0f} records/s   memory grew by {grown / 1024:.1f} MiB")
+    print(f"floor:  {records / bare:10,.0f} records/s")
+
+
+if __name__ == "__main__":
+    main()

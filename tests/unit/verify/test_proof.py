@@ -1,0 +1,86 @@
+"""Proofs of one record, and of one seal continuing another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from otel_audit.verify.proof import check_record_proof, check_seal_proof, prove_record, prove_seals
+from tests.archives import Archive, Issuer, Stream
+
+TRUST = [Issuer().certificate]
+
+
+@pytest.fixture
+def stream(archive: Archive) -> Stream:
+    """Seals at 5 and 9, the close at 12."""
+    stream = archive.stream()
+    for events in (3, 3):
+        stream.events(events)
+        stream.seal()
+    stream.events(2)
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("seq", range(1, 12))
+def test_every_record_below_a_seal_is_proved(stream: Stream, seq: int) -> None:
+    proof = prove_record(iter(stream.records), seq)
+
+    assert proof.record == stream.body(seq)
+    assert check_record_proof(proof, TRUST) is None
+
+
+def test_a_proof_proves_nothing_else(archive: Archive, stream: Stream) -> None:
+    other = archive.stream()
+    other.events(3)
+    other.seal()
+    proof = prove_record(stream.records, 3)
+    stream.replace(3, outcome="failure")
+
+    for wrong in (
+        replace(proof, record=stream.body(3)),
+        replace(proof, record=stream.body(4)),
+        replace(proof, record=b"{}"),
+        replace(proof, record=other.body(3)),
+        replace(proof, path=proof.path[1:]),
+        replace(proof, path=(*proof.path, bytes(32))),
+        replace(proof, seal=stream.body(9)),
+        replace(proof, seal=stream.body(4)),
+        replace(proof, seal=other.body(5)),
+        replace(proof, open=other.body(1)),
+        replace(proof, open=stream.body(2)),
+    ):
+        assert check_record_proof(wrong, TRUST) is not None
+
+
+def test_a_proof_holds_only_for_who_trusts_the_issuer_and_a_seal_that_was_signed(stream: Stream) -> None:
+    proof = prove_record(stream.records, 3)
+    assert check_record_proof(proof, [Issuer("other").certificate]) is not None
+
+    for seq in (1, 5):
+        stream.replace(seq, sig="A" * 86)
+        forged = replace(proof, open=stream.body(1), seal=stream.body(5))
+        assert check_record_proof(forged, TRUST) == f"the signature of record {seq} does not verify"
+        stream.replace(seq, sign=True)
+
+
+@pytest.mark.parametrize(("first", "second"), [(5, 9), (5, 12), (9, 12)])
+def test_a_later_seal_continues_an_earlier_one(stream: Stream, first: int, second: int) -> None:
+    proof = prove_seals(stream.records, first, second)
+
+    assert check_seal_proof(proof, TRUST) is None
+    assert check_seal_proof(replace(proof, path=proof.path[:-1]), TRUST) is not None
+    assert check_seal_proof(replace(proof, first=proof.second, second=proof.first), TRUST) is not None
+
+
+def test_what_cannot_be_proved_is_an_error(stream: Stream) -> None:
+    for wrong in (0, 12, 13):
+        with pytest.raises(ValueError, match=f"record {wrong}: no"):
+            prove_record(stream.records, wrong)
+    with pytest.raises(ValueError, match="expected record 1"):
+        prove_record(stream.records[1:], 3)
+    for first, second in ((4, 9), (9, 5), (5, 13)):
+        with pytest.raises(ValueError, match=r"expected a seal|not both"):
+            prove_seals(stream.records, first, second)
