@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from http.client import HTTPException
 
 from tests.collector.processes import World, http_environ
 from tests.collector.shops import Shop, bodies, deliver_all, log_records, paths, spooled
@@ -30,7 +31,7 @@ class Load:
             number += 1
             try:
                 self._shop.get(number)
-            except OSError:
+            except (OSError, HTTPException):
                 continue  # killed meanwhile
             self.answered.append(number)
 
