@@ -78,6 +78,8 @@ def _attributes(given: object) -> Attributes:
 
 def _value(value: object) -> object:
     """What an AnyValue says; of what no record can say, only that, so that nothing deep is handed on."""
+    if not isinstance(value, dict) or len(cast("dict[str, object]", value)) != 1:
+        return _OTHER  # two at once: which one is said is each reader's own choice
     said = _member(value, "stringValue")
     if isinstance(said, str):
         return said
