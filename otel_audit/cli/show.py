@@ -98,6 +98,8 @@ def show(
         until=moment("--until", until, now=now),
     )
     reading = open_reading(sources or [], trust or [])
+    if follow and not all(source.local for source in reading.sources):
+        raise InvalidSetting("--follow: a spool can be followed, OTLP-JSON cannot; follow it where it is written")
     with Selection(query) as selection:
         verdict = _verify(reading, query, selection)
         shown = _write(selection.found(limit), _standings(verdict), is_tree=trace is not None, is_json=json)

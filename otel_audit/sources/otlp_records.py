@@ -78,8 +78,13 @@ def _attributes(given: object) -> Attributes:
 
 def _value(value: object) -> object:
     """What an AnyValue says; of what no record can say, only that, so that nothing deep is handed on."""
-    if not isinstance(value, dict) or len(cast("dict[str, object]", value)) != 1:
-        return _OTHER  # two at once: which one is said is each reader's own choice
+    members = cast("dict[str, object]", value) if isinstance(value, dict) else None
+    if members is not None and len(members) > 1:
+        return _OTHER  # which of them is said is each reader's own choice
+    return _one_value(members)
+
+
+def _one_value(value: object) -> object:
     said = _member(value, "stringValue")
     if isinstance(said, str):
         return said

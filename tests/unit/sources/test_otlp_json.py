@@ -309,6 +309,21 @@ def test_values_as_a_backend_spells_them_are_no_mismatch(archive: Archive, tmp_p
     assert check(archive, tmp_path).status == "verified"
 
 
+def test_bodies_are_enough(archive: Archive, tmp_path: Path) -> None:
+    write(archive, tmp_path)
+
+    def forget(records: list[Record]) -> None:
+        for record in records:
+            del record["attributes"]
+
+    for file in tmp_path.iterdir():
+        edit(file, forget)
+
+    verdict = check(archive, tmp_path)
+
+    assert (verdict.status, verdict.records) == ("verified", len(archive.bodies))
+
+
 def test_an_attribute_that_was_cut_is_a_warning(archive: Archive, tmp_path: Path) -> None:
     write(archive, tmp_path)
     edit(tmp_path / CURRENT, lambda records: attribute(records[0], "audit.target.id").update(stringValue="/cust"))
