@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import orjson
 
@@ -64,15 +64,20 @@ def _attributes(given: object) -> Attributes:
     attributes: dict[str, object] = {}
     if not isinstance(given, list):
         return attributes
-    for pair in cast("list[object]", given):
-        key = _member(pair, "key")
-        if not isinstance(key, str):
+    pairs: list[Any] = given
+    for pair in pairs:
+        if pair.__class__ is not dict or (key := pair.get("key")).__class__ is not str:
             continue
-        value = _value(_member(pair, "value"))
-        if key in attributes and (attributes[key] != value or attributes[key].__class__ is not value.__class__):
+        value = pair.get("value")
+        # Most are strings, and reading is mostly this loop: no call for them
+        if value.__class__ is dict and len(value) == 1 and value.get("stringValue").__class__ is str:
+            said: object = value["stringValue"]
+        else:
+            said = _value(value)
+        if key in attributes and (attributes[key] != said or attributes[key].__class__ is not said.__class__):
             # Which of the two a backend shows is its own choice; only the same twice is no lie
-            value = {"other": "given twice, with two values"}
-        attributes[key] = value
+            said = {"other": "given twice, with two values"}
+        attributes[key] = said
     return attributes
 
 
