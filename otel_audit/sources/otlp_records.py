@@ -62,9 +62,9 @@ def _members_of(value: object, name: str) -> Sequence[object]:
 
 def _attributes(given: object) -> Attributes:
     attributes: dict[str, object] = {}
+    pairs = cast("list[Any]", given)
     if not isinstance(given, list):
         return attributes
-    pairs: list[Any] = given
     for pair in pairs:
         if pair.__class__ is not dict or (key := pair.get("key")).__class__ is not str:
             continue
