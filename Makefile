@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench collector clean
 
 demo: .venv/installed
 	$(BIN)/otel-audit demo
@@ -20,6 +20,10 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py
+
+# A real Collector for tests/collector and for you, with Go 1.26: six minutes the first time, then kept in .cache.
+collector:
+	@collector-config/build
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

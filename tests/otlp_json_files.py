@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 ROTATED = "audit.otlp-2026-11-23T15-{:02}-00.000-size.jsonl"
 CURRENT = "audit.otlp.jsonl"
@@ -20,8 +20,7 @@ def any_value(value: object) -> dict[str, object]:
         case int():
             return {"intValue": str(value)}
         case list():
-            elements: list[object] = value
-            return {"arrayValue": {"values": [any_value(element) for element in elements]}}
+            return {"arrayValue": {"values": [any_value(element) for element in cast("list[object]", value)]}}
         case _:
             return {"stringValue": value}
 

@@ -97,6 +97,8 @@ def show(
         until=moment("--until", until, now=now),
     )
     reading = open_reading(sources or [], trust or [])
+    if follow and not all(source.local for source in reading.sources):
+        raise InvalidSetting("--follow: a spool can be followed, OTLP-JSON cannot; follow it where it is written")
     if follow and (packed := [str(path) for path in reading.paths if path.suffix in (".gz", ".zst")]):
         raise InvalidSetting(
             f"--follow: {packed[0]} is packed and does not grow; name a directory or a .jsonl file"

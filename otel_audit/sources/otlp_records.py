@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import orjson
 
@@ -62,22 +62,34 @@ def _members_of(value: object, name: str) -> Sequence[object]:
 
 def _attributes(given: object) -> Attributes:
     attributes: dict[str, object] = {}
+    pairs = cast("list[Any]", given)
     if not isinstance(given, list):
         return attributes
-    for pair in cast("list[object]", given):
-        key = _member(pair, "key")
-        if not isinstance(key, str):
+    for pair in pairs:
+        if pair.__class__ is not dict or (key := pair.get("key")).__class__ is not str:
             continue
-        value = _value(_member(pair, "value"))
-        if key in attributes and (attributes[key] != value or attributes[key].__class__ is not value.__class__):
+        value = pair.get("value")
+        # Most are strings, and reading is mostly this loop: no call for them
+        if value.__class__ is dict and len(value) == 1 and value.get("stringValue").__class__ is str:
+            said: object = value["stringValue"]
+        else:
+            said = _value(value)
+        if key in attributes and (attributes[key] != said or attributes[key].__class__ is not said.__class__):
             # Which of the two a backend shows is its own choice; only the same twice is no lie
-            value = {"other": "given twice, with two values"}
-        attributes[key] = value
+            said = {"other": "given twice, with two values"}
+        attributes[key] = said
     return attributes
 
 
 def _value(value: object) -> object:
     """What an AnyValue says; of what no record can say, only that, so that nothing deep is handed on."""
+    members = cast("dict[str, object]", value) if isinstance(value, dict) else None
+    if members is not None and len(members) > 1:
+        return _OTHER  # which of them is said is each reader's own choice
+    return _one_value(members)
+
+
+def _one_value(value: object) -> object:
     said = _member(value, "stringValue")
     if isinstance(said, str):
         return said

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +114,7 @@ class Collector:
         assert self.process.poll() is None, f"{self.configurations} ended: {self.log.read_text()[-3000:]}"
         try:
             with urllib.request.urlopen(f"http://{self.environ['AUDIT_HEALTH']}/", timeout=5) as answer:
-                return answer.status == 200
+                return bool(answer.status == 200)
         except OSError:
             return False
 
@@ -185,7 +185,7 @@ class World:
             assert application.wait(PATIENCE_S) == 0, log.read_text()[-3000:]
 
     @contextmanager
-    def emitting(self, count: int, log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    def emitting(self, count: int, log: Path, **variables: str) -> Generator[subprocess.Popen[bytes]]:
         """Run that application meanwhile."""
         command = [sys.executable, "-c", _APPLICATION, str(count), str(PATIENCE_S)]
         with log.open("ab") as output:

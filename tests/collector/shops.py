@@ -41,10 +41,10 @@ class Shop:
 
     def start(self) -> None:
         programs = Path(sys.executable).parent
-        command = [programs / "opentelemetry-instrument", programs / "gunicorn", "--workers", "2", "shop:app"]
+        command = [str(programs / name) for name in ("opentelemetry-instrument", "gunicorn")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command,
+                [*command, "--workers", "2", "shop:app"],
                 cwd=self._directory,
                 env=self._environ,
                 pass_fds=[self._listener.fileno()],

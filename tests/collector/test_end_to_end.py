@@ -45,7 +45,9 @@ def copy(archived: World, tmp_path: Path) -> Path:
     return shutil.copytree(archived.archive("gateway"), tmp_path / "archive")
 
 
-def check(world: World, archive: Path, *options: str) -> tuple[int, dict[str, Any], list[tuple[str, str, int]]]:
+def check(
+    world: World, archive: Path, *options: str
+) -> tuple[int, dict[str, Any], list[tuple[str, str, int | None]]]:
     """Exit status, verdict and findings of `otel-audit verify`."""
     ran = world.audit("verify", str(archive), "--json", *options)
     verdict: dict[str, Any] = json.loads(ran.stdout)

@@ -228,3 +228,13 @@ def test_following_goes_on_where_the_verified_records_ended(state: Path) -> None
         assert actors(follower) == ["carol"]
         assert actors(follower) == []
     otel_audit.shutdown()
+
+
+def test_following_what_came_over_otlp_is_refused_and_not_pretended(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "audit.otlp.jsonl"
+    file.write_bytes(b"")
+
+    ran = cli("show", "--follow", str(file))
+
+    assert ran.status == 2
+    assert "--follow" in ran.err
