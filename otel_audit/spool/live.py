@@ -230,7 +230,7 @@ def open_stream(
     with importing:  # a fork in the middle would leave the child without them for ever
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-        import otel_audit.evidence.signatures  # noqa: F401 - its user imports it late, too
+        import otel_audit.evidence.signatures  # noqa: F401 # pyright: ignore[reportUnusedImport] - its user imports it late
         from otel_audit.evidence.identity import MARGIN, StreamKey
 
     declaration = replace(declaration, resource={**declaration.resource, "process.pid": os.getpid()})

@@ -214,11 +214,14 @@ def test_a_daemon_that_detaches_itself_goes_on_in_a_stream_of_its_own(launch: St
         launch,
         """
 emit()
+readable, writable = os.pipe()
 if os.fork():
     os._exit(0)
 os.setsid()
 if os.fork():
     os._exit(0)
+os.close(writable)
+os.read(readable, 1)  # ends when the launching processes have
 emit()
 print(os.getpid())
 while True:
