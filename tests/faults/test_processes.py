@@ -229,7 +229,7 @@ while True:
 """,
     )
     assert process.wait() == 0
-    daemon = int(wait_for(process.log.strip, "the daemon's pid"))
+    daemon = int(wait_for(lambda: process.log.strip(), "the daemon's pid"))  # noqa: PLW0108 - read anew
     try:
         # the launching process left hard: the daemon, the next to look, says where its stream ended
         wait_for(lambda: state.records("audit.stream.recovered"), "the recovery of the launcher's stream")
