@@ -28,7 +28,7 @@ bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	# in two steps: OpenTelemetry's pinned sets are published one package after the other, and while a newer one
 	# is half there, pip tries every version of everything that it is given beside them
-	$(BIN)/pip install --quiet --editable '.[all]'
+	$(BIN)/pip install --quiet --editable '.[all]' --group otel
 	$(BIN)/pip install --quiet --group dev
 	touch $@
 
