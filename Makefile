@@ -30,7 +30,10 @@ collector:
 		|| { echo "otel-audit needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet --editable '.[all]' --group dev
+	# in two steps: OpenTelemetry's pinned sets are published one package after the other, and while a newer one
+	# is half there, pip tries every version of everything that it is given beside them
+	$(BIN)/pip install --quiet --editable '.[all]' --group otel
+	$(BIN)/pip install --quiet --group dev
 	touch $@
 
 clean:

@@ -42,7 +42,9 @@ def instrument(variant: str) -> None:
         SQLite3AuditInstrumentor().instrument()
     elif variant.startswith("contrib"):
         from opentelemetry import trace
-        from opentelemetry.instrumentation.flask import FlaskInstrumentor
+        from opentelemetry.instrumentation.flask import (  # pyright: ignore[reportMissingTypeStubs]
+            FlaskInstrumentor,
+        )
         from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
@@ -57,7 +59,7 @@ def main() -> None:
     variant, _, queries = sys.argv[1].partition("/")
     instrument(variant)
     app = application(int(queries or 1))
-    headers = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"}
+    headers = [("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)")]
     environ = EnvironBuilder("/customers/42", headers=headers).get_environ()
     environ["REMOTE_ADDR"] = "192.0.2.17"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from otel_audit.capture.sql_text import Dialect, as_parsable
 from otel_audit.capture.sql_words import ACTIONS, GRAVITY, QUERIES, Reading, by_keywords, first_operation, words_of
+from otel_audit.forks import importing
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -57,8 +58,9 @@ class _Silence(logging.Filter):
 
 
 def _parse(text: str, dialect: Dialect) -> exp.Expr | None:
-    import sqlglot
-    from sqlglot import exp
+    with importing:
+        import sqlglot
+        from sqlglot import exp
 
     logger = logging.getLogger("sqlglot")
     silence = _Silence()

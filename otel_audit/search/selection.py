@@ -124,7 +124,11 @@ class Selection:
         no record, and anyone may have written it there.
         """
         ends = last_seqs or {}
-        self._database.create_function("is_counted", 2, lambda stream, seq: seq <= ends.get(stream, seq))
+
+        def is_counted(stream: str, seq: int) -> bool:
+            return seq <= ends.get(stream, seq)
+
+        self._database.create_function("is_counted", 2, is_counted)
         rows = self._database.execute(_ANSWER, (-1 if limit is None else limit,))
         for stream, seq, body, learnt in rows:
             yield Found(stream, seq, body, decode(body) or {}, None if learnt in UNIDENTIFIED else learnt)

@@ -68,13 +68,13 @@ class Keeper:
         self._wake.set()
 
     def stop(self, timeout_s: float) -> None:
-        """End the thread, after what it is just doing."""
-        if self._pid == os.getpid() and self._thread is not None:
-            self._is_stopping = True
-            self._wake.set()
-            if self._thread is not threading.current_thread():
-                self._thread.join(timeout_s)
-        self._pid = 0
+        """End the thread, after what it is just doing; this process gets no other one."""
+        self._is_stopping = True
+        self._wake.set()
+        thread = self._thread
+        if self._pid == os.getpid() and thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
+        self._pid = os.getpid()
 
     def finish(self) -> None:
         """After `stop` and the writer's `shut`: make the end durable."""

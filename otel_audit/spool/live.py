@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_audit.evidence.members import timestamp
 from otel_audit.evidence.stream import MAX_PREDECESSORS, CloseReason, Declaration, Draft, Stream
+from otel_audit.forks import importing
 from otel_audit.spool.delivery import Answer, Delivery
 from otel_audit.spool.ends import Head
 from otel_audit.spool.mentions import Mentions
@@ -257,9 +258,11 @@ def open_stream(
         IdentityError: no certificate for its key; nothing was written.
         OSError: it cannot be written; what was begun ends as a crashed stream does.
     """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    with importing:  # a fork in the middle would leave the child without them for ever
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from otel_audit.evidence.identity import MARGIN, StreamKey
+        import otel_audit.evidence.signatures  # noqa: F401 # pyright: ignore[reportUnusedImport] - its user imports it late
+        from otel_audit.evidence.identity import MARGIN, StreamKey
 
     declaration = replace(declaration, resource={**declaration.resource, "process.pid": os.getpid()})
     stream_id = secrets.token_hex(16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -404,6 +405,18 @@ def test_shutting_down_closes_the_stream_and_refuses_later_events(process: Proce
     assert (close["event"], close["context"]["audit.reason"]) == ("audit.stream.close", "shutdown")
     with pytest.raises(NotConfigured):
         pipeline.record(EVENT)
+
+
+def test_shutting_down_is_done_when_it_returns(process: Process, spool: Path) -> None:
+    """The close itself must not wake a new thread, which would finish the stream at some later time."""
+    pipeline = process()
+    pipeline.writer.on_work = pipeline.keeper.wake
+    stream = pipeline.record(EVENT).stream
+
+    pipeline.shutdown(60)
+
+    assert (spool / "shop" / stream / "ended").exists()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "otel-audit-keeper"] == []
 
 
 def test_shutting_down_from_within_a_record_waits_for_its_end(
