@@ -12,7 +12,7 @@ from http.client import HTTPException
 from tests.collector.processes import Collector, World, http_environ
 from tests.collector.shops import Shop, bodies, deliver_all, log_records, paths, spooled
 
-KILLING_S = float(os.environ.get("OTEL_AUDIT_KILL_SECONDS", "60"))
+KILLING_S = float(os.environ.get("KILL_TEST_SECONDS", "60"))
 
 
 class Load:

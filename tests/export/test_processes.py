@@ -176,4 +176,4 @@ def test_memory_stays_flat_while_a_sink_is_away(start: Start, http_sink: HttpSin
 
     grown_kib = int(process.stdout.readline())
 
-    assert grown_kib < 16 << 10
+    assert grown_kib < 25 << 10, "half of what waits"
