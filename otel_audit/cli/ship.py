@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -103,7 +104,11 @@ def _running(shipper: Shipper, stop: threading.Event, *, once: bool, json: bool)
 def _stopped_by_signals() -> Generator[threading.Event]:
     """An event that SIGTERM and SIGINT set; what handled them before does so again afterwards."""
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:

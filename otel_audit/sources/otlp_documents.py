@@ -23,6 +23,7 @@ import orjson
 from otel_audit.errors import SourceError
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
 from otel_audit.sources.lines import CHUNK_BYTES, unpack_zstd
+from otel_audit.sources.zstandard_frames import FrameError, check_frames
 
 MAX_DOCUMENT_BYTES = 40 << 20
 """One line. The OTLP receiver takes requests of 20 MiB by HTTP, 4 by gRPC, and ours grow 1.6-fold as JSON; parsing
@@ -150,6 +151,10 @@ def _of_frames(file: BinaryIO, path: Path) -> Iterator[Document]:
 
 
 def _unpack(frame: bytes, path: Path) -> bytes | None:
+    try:
+        check_frames(io.BytesIO(frame))
+    except FrameError:
+        return None
     reader = unpack_zstd(io.BytesIO(frame), path)
     parts: list[bytes] = []
     size = 0

@@ -226,8 +226,13 @@ otel_audit.shutdown(float(sys.argv[2]))
 
 
 def http_environ(address: str, scheme: str = "http", **variables: str) -> dict[str, str]:
-    """Settings of an application that delivers to *address* by HTTP."""
-    return {"OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT": f"{scheme}://{address}", **variables}
+    """Settings of an application that delivers to *address* by HTTP.
+
+    The protocol is said, because opentelemetry-distro 0.66 sets OTEL_EXPORTER_OTLP_PROTOCOL=grpc where nobody has
+    set it, and these ports are not 4318, which tells otel-audit better.
+    """
+    protocol = {"OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+    return {"OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT": f"{scheme}://{address}", **protocol, **variables}
 
 
 def grpc_environ(address: str, scheme: str = "http", **variables: str) -> dict[str, str]:

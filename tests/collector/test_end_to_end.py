@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.collector.conftest import make_world
-from tests.collector.processes import World, grpc_environ, http_environ
-from tests.collector.shops import Record, Shop, bodies, deliver_all, log_records, paths
+from tests.collector.processes import World, grpc_environ, http_environ, wait_until
+from tests.collector.shops import Record, Shop, bodies, log_records, paths, spooled
 
 REQUESTS = 200
 
@@ -33,7 +33,9 @@ def archived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             shop.stop()
             shop.start()
     shop.stop()
-    deliver_all(world, world.archive("gateway"), **address)
+    wait_until(
+        lambda: spooled(world.spool) <= bodies(world.archive("gateway")), "delivered by the workers themselves"
+    )
     shop.close()
     world.close()
     return world

@@ -421,10 +421,12 @@ def test_a_line_that_is_no_document_is_malformed(archive: Archive, tmp_path: Pat
 def test_an_attribute_nested_deep_is_a_mismatch(archive: Archive, tmp_path: Path) -> None:
     """Nothing of it is carried on, least of all into the file that sorts."""
     write(archive, tmp_path)
-    deep: object = {"stringValue": "x"}
-    for _ in range(300):
-        deep = {"arrayValue": {"values": [deep]}}
-    edit(tmp_path / CURRENT, lambda records: records[0]["attributes"][0].update(value=deep))
+    mark = {"stringValue": "deep"}
+    edit(tmp_path / CURRENT, lambda records: records[0]["attributes"][0].update(value=mark))
+    levels = 330  # with those around them as many as orjson reads
+    value = b'{"arrayValue":{"values":[' * levels + b"{}" + b"]}}" * levels
+    text = (tmp_path / CURRENT).read_bytes()
+    (tmp_path / CURRENT).write_bytes(text.replace(json.dumps(mark).encode(), value))
 
     assert found(check(archive, tmp_path)) == [("index-mismatch", 5)]
 
