@@ -6,8 +6,15 @@ Written from the format's page and from what a real Collector wrote, without ote
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, cast
+
+from otel_audit.sources import Source, open_source
+from otel_audit.verify import Verdict
+from tests.archives import Archive
+
+Record = dict[str, Any]
 
 ROTATED = "audit.otlp-2026-11-23T15-{:02}-00.000-size.jsonl"
 CURRENT = "audit.otlp.jsonl"
@@ -73,3 +80,41 @@ def request(records: Iterable[Mapping[str, object]]) -> dict[str, Any]:
 def line(bodies: Iterable[bytes]) -> bytes:
     """One export request on one line."""
     return json.dumps(request(log_record(body) for body in bodies), separators=(",", ":")).encode() + b"\n"
+
+
+def halves(archive: Archive) -> tuple[list[bytes], list[bytes]]:
+    first, second = (stream.records for stream in archive.streams)
+    return [*first[:4], *second[:4]], [*first[4:], *second[4:]]
+
+
+def write(archive: Archive, directory: Path) -> Path:
+    """A rotated file and the one being written, the streams interleaved in both."""
+    directory.mkdir(exist_ok=True)
+    earlier, later = halves(archive)
+    (directory / ROTATED.format(1)).write_bytes(line(earlier))
+    (directory / CURRENT).write_bytes(line(later))
+    return directory
+
+
+def check(archive: Archive, path: Path, text: str | None = None) -> Verdict:
+    return archive.verify(source=open_source(str(path) if text is None else text))
+
+
+def found(verdict: Verdict) -> list[tuple[str, int | None]]:
+    return [(finding.kind, finding.seq) for finding in verdict.findings if finding.severity == "error"]
+
+
+def bodies_of(source: Source) -> list[bytes]:
+    return [body for lane in source.lanes() for batch in lane.batches() for body in batch.bodies]
+
+
+def edit(file: Path, change: Callable[[list[Record]], None]) -> None:
+    """Change the log records of a file of one request, as an intruder would."""
+    document = json.loads(file.read_bytes())
+    change(document["resourceLogs"][0]["scopeLogs"][0]["logRecords"])
+    file.write_bytes(json.dumps(document).encode() + b"\n")
+
+
+def attribute(record: Record, name: str) -> Record:
+    value: Record = next(pair for pair in record["attributes"] if pair["key"] == name)["value"]
+    return value
