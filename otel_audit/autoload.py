@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 
 from otel_audit.configure import configure
 from otel_audit.errors import AuditError
+from otel_audit.standard_error import print_unheard_alarms
 
 _log = logging.getLogger("otel_audit")
 _OURS = "otel_audit_"
@@ -25,6 +26,7 @@ def pre_instrument() -> None:
         SystemExit: fail mode `closed`, and auditing cannot begin. opentelemetry-instrumentation 0.66 swallows
             every other exception here, and the application would run unaudited.
     """
+    print_unheard_alarms()
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         _log.warning(
             "otel-audit: OTEL_SDK_DISABLED=true does not disable auditing, which goes on; "
