@@ -95,9 +95,9 @@ def test_senders_killed_at_random_lose_nothing_that_was_accepted(
 
     assert (ship.returncode, errors) == (0, "")
     assert json.loads(answer.splitlines()[-1])["waiting"] == 0
-    arrived = set(sink.targets())
+    delivered = set(sink.targets())
     for name, count in accepted.items():
-        assert {f"{name}-{number}" for number in range(count)} <= arrived, f"{name} lost some"
+        assert {f"{name}-{number}" for number in range(count)} <= delivered, f"{name} lost some"
     assert_in_order(sink)
     assert_verified(sink, spool)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from otel_audit.receipt import NOT_RECORDED, SKIPPED, Receipt
@@ -20,6 +22,12 @@ class Disk:
     def wait_delivered(self, stream: str, seq: int, timeout_s: float) -> bool:
         self.asked.append(("delivered", stream, seq, timeout_s))
         return True
+
+    def ask_delivered(self, stream: str, seq: int, answer: Callable[[bool], object]) -> bool:
+        raise NotImplementedError
+
+    def forget_delivered(self, answer: Callable[[bool], object]) -> None:
+        raise NotImplementedError
 
 
 def test_a_recorded_receipt_names_its_record_and_asks_its_stream_to_wait() -> None:
