@@ -230,6 +230,8 @@ def clean_environment(spool: Path) -> dict[str, str]:
         "OTEL_TRACES_EXPORTER": "none",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
+        # contrib's takes the root logger, after which Werkzeug's development server does not print its address
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "logging",
     }
 
 
