@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otel_audit.forks import importing
 from otel_audit.spool.alarm import Alarms
 from otel_audit.spool.delivery import Delivery
 from otel_audit.spool.live import LiveStream
@@ -99,12 +100,15 @@ class Exporter:
                 self._thread.join(max(0.0, timeout_s))
 
     def _run(self) -> None:
-        from opentelemetry.instrumentation.utils import suppress_instrumentation
+        with importing:
+            import encodings.idna  # noqa: F401 - what the first connection would import
 
-        from otel_audit.export.loop import Loop
+            from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-        with suppress_instrumentation():  # our own requests are no spans of the application
+            from otel_audit.export.loop import Loop
+
             loop = Loop(self._delivering, self._directory, self._storage, self._alarms)
+        with suppress_instrumentation():  # our own requests are no spans of the application
             loop.drain.courier.on_sent = self.on_sent
             self._loop = loop
             try:
