@@ -7,6 +7,7 @@ for while it talks to the network.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections import deque
@@ -101,7 +102,7 @@ class Exporter:
 
     def _run(self) -> None:
         with importing:
-            import encodings.idna  # noqa: F401 - what the first connection would import
+            importlib.import_module("encodings.idna")  # what the first connection would import
 
             from opentelemetry.instrumentation.utils import suppress_instrumentation
 
