@@ -1,7 +1,7 @@
 """From a record's bytes to OTLP's: a protobuf encoder for the one shape that we send.
 
 Export stage, no I/O. Equal, byte for byte, to what the classes generated from opentelemetry-proto 1.x serialise
-(a property test), at a sixth of their cost: 49 µs a record of 16 attributes with those, 8 µs with this.
+(a property test), at half their cost: 31.4 µs a record with those, 15.8 µs with this, in one run on a busy machine.
 Field numbers are those of opentelemetry/proto/{logs,common,resource}/v1 and collector/logs/v1.
 """
 
