@@ -50,6 +50,9 @@ class Server:
         # puts it into the home directory) ignores the second line
         (self._directory / "gunicorn.conf.py").write_text(settings)
         command = [program("opentelemetry-instrument"), program("gunicorn"), "--workers", "2", "shop:app"]
+        # Ctrl-C while the server starts would leave it behind: it is remembered until there is one to stop
+        interrupts: list[int] = []
+        previous = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
                 command,
@@ -62,6 +65,10 @@ class Server:
                 # A group of its own: Ctrl-C reaches the demonstration alone, which then stops the server
                 start_new_session=True,
             )
+        signal.signal(signal.SIGINT, previous)
+        if interrupts:
+            self.__exit__(None, None, None)
+            raise KeyboardInterrupt
         return self
 
     def __exit__(
