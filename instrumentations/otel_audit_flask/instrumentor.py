@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 from flask.app import Flask  # not `flask.Flask`, which contrib's instrumentation replaces by its subclass
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # mypy: its module is `# type: ignore` as a whole
 
+from otel_audit.serving.wsgi import KEY, serve
 from otel_audit_flask.scope import FlaskScope, dispatch
-from otel_audit_flask.serving import KEY, serve
 from otel_audit_flask.signins import hook_extensions, unhook_extensions
 
 if TYPE_CHECKING:

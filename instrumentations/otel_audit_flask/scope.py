@@ -19,8 +19,8 @@ from otel_audit.capture.redaction import mask_path, names_a_secret
 from otel_audit.capture.request import current_request
 from otel_audit.capture.trace_context import Ids, ids_of_span
 from otel_audit.event import ANONYMOUS, UNKNOWN, Actor
-from otel_audit_flask.faults import complain
-from otel_audit_flask.serving import KEY, WsgiScope
+from otel_audit.serving.faults import complain
+from otel_audit.serving.wsgi import KEY, WsgiScope
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -20,7 +20,7 @@ from otel_audit.capture.http import error_type
 from otel_audit.capture.redaction import keyed_hash
 from otel_audit.errors import RecordingFailed
 from otel_audit.event import Actor, AuditEvent, Auth, ContextValue
-from otel_audit_flask.faults import complain
+from otel_audit.serving.faults import complain
 from otel_audit_flask.scope import FlaskScope, current_scope
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from otel_audit.errors import NoRoom, RecordingFailed
 from otel_audit.event import AuditEvent
 from otel_audit.logger import install
 from otel_audit.receipt import Receipt
-from otel_audit_flask import faults
+from otel_audit.serving import faults
 
 flask_login: Any = importlib.import_module("flask_login")  # without type information
 

@@ -1,6 +1,6 @@
 """A response's body on its way to the server: counted, and the moment of the request's record.
 
-Inside `serving`, for bodies whose end is not known when the application returns them.
+Inside `serving.wsgi`, for bodies whose end is not known when the application returns them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from otel_audit.capture.request import current_request
 from otel_audit.errors import RecordingFailed
 
 if TYPE_CHECKING:
-    from otel_audit_flask.serving import WsgiScope
+    from otel_audit.serving.wsgi import WsgiScope
 
 
 class AuditedBody:

@@ -1,26 +1,23 @@
 """One WSGI request through the audit's door: admitted, served, its body counted, recorded once.
 
 Around the application, outermost. A record is written before the last byte of its response is handed to
-the server: whoever has the whole answer has left a trace. Nothing here knows Flask.
+the server: whoever has the whole answer has left a trace. Nothing here knows a framework.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from otel_audit.capture.http import HttpScope, error_type
 from otel_audit.capture.request import current_request
 from otel_audit.errors import NoRoom, RecordingFailed
 from otel_audit.logger import get_audit_logger, installed
-from otel_audit_flask.body import AuditedBody, close_body
-from otel_audit_flask.faults import ExcInfo, Headers, complain, refusal
+from otel_audit.serving.faults import ExcInfo, Headers, complain, refusal
+from otel_audit.serving.request import ENDLESS, ServedRequest
+from otel_audit.serving.wsgi_body import AuditedBody, close_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-    from otel_audit.event import AuditEvent
 
 Write: TypeAlias = Callable[[bytes], object]
 
@@ -28,12 +25,11 @@ KEY = "otel_audit.request"
 """Where a request's scope stands in its WSGI environment while it is served; no header can set it."""
 
 
-_ENDLESS = sys.maxsize
-_logger = get_audit_logger("otel_audit_flask")
+_logger = get_audit_logger("otel_audit.serving")
 
 
-class WsgiScope(HttpScope):
-    """One request on its way through: what `HttpScope` knows, and what the server is still owed.
+class WsgiScope(ServedRequest):
+    """One request on its way through, and what the server is still owed.
 
     In fail mode `closed` (*release* is then not None) the status and headers are held back until the
     first byte of the body, so that they can still be replaced by a refusal.
@@ -41,15 +37,10 @@ class WsgiScope(HttpScope):
 
     __slots__ = (
         "_is_started",
-        "_release",
         "_start_response",
         "_write",
         "environ",
-        "failure",
         "held",
-        "is_recorded",
-        "length",
-        "sent",
     )
 
     def __init__(
@@ -62,27 +53,19 @@ class WsgiScope(HttpScope):
         # werkzeug.middleware.proxy_fix keeps what the server said, where it stands outside of this door
         server_said = environ.get("werkzeug.proxy_fix.orig")
         known = environ if server_said is None else {**environ, **server_said}
-        super().__init__(known.get, path=path)
+        super().__init__(known.get, path=path, release=release)
         self.environ = environ
         self._start_response = start_response
-        self._release = release
         self._write: Write | None = None
         self.held: tuple[str, Headers] | None = None
         """Status and headers that the server has not been given yet."""
         self._is_started = False
-        self.sent = 0
-        """Bytes of the body handed over."""
-        self.length = _ENDLESS
-        """Bytes that the body will have, as far as its headers declare it."""
-        self.is_recorded = False
-        self.failure: RecordingFailed | None = None
-        """A record of this request that was refused in fail mode `closed`."""
 
     def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         """The `start_response` (PEP 3333) that the application sees."""
         self.status = int(status[:3]) if status[:3].isdecimal() else None
         self.length = _declared_length(headers)
-        if self._release is not None and not self._is_started:
+        if self.is_replaceable and not self._is_started:
             self.held = (status, headers)
             return self._held_write
         self._is_started = True
@@ -115,55 +98,9 @@ class WsgiScope(HttpScope):
 
     def fail(self, error: BaseException) -> None:
         """The application raised: PEP 3333 lets the server answer, and servers answer 500."""
-        self.error_type = error_type(error)
+        super().fail(error)
         if not self._is_started or not self.sent:
             self.status = 500
-
-    def emit(self, event: AuditEvent) -> None:
-        """Record *event* as this request's; in fail mode `open` it does not raise.
-
-        Raises:
-            RecordingFailed: in fail mode `closed`; the response will be replaced.
-        """
-        try:
-            _logger.emit_event(event)
-        except RecordingFailed as error:
-            self.failure = error
-            raise
-        except Exception as error:  # noqa: BLE001 - an audit fault never breaks a request in fail mode open
-            self._excuse(error)
-
-    def finish(self) -> None:
-        """Write the request's own record, once, and give back the room that was reserved.
-
-        Raises:
-            RecordingFailed: in fail mode `closed`; also when an earlier record of this request was refused.
-        """
-        if self.is_recorded:
-            return
-        self.is_recorded = True
-        self.size = self.sent if self.sent < _ENDLESS else None
-        try:
-            _logger.emit_event(self.event(self.acting_as or self.resolve_actor()))
-        except RecordingFailed:
-            raise
-        except Exception as error:  # noqa: BLE001 - likewise, for what goes wrong in capture
-            self._excuse(error)
-        finally:
-            if self._release is not None:
-                self._release()
-        if self.failure is not None:
-            raise self.failure
-
-    def finish_after(self, error: BaseException) -> None:
-        """Record that the application raised *error*, which goes on to the server whatever becomes of that."""
-        if self.is_recorded:
-            return
-        self.fail(error)
-        try:
-            self.finish()
-        except RecordingFailed as failure:
-            complain(failure)
 
     def flush(self) -> None:
         """Give the server the status and headers that were held back."""
@@ -186,13 +123,6 @@ class WsgiScope(HttpScope):
             return refusal(self._start_response)
         assert error.__traceback__ is not None
         return refusal(self._start_response, (type(error), error, error.__traceback__))
-
-    def _excuse(self, error: Exception) -> None:
-        """An audit fault nobody foresaw: said in the log, and in fail mode `closed` a refusal."""
-        complain(error)
-        if self._release is not None:
-            self.failure = RecordingFailed(f"an access could not be recorded: {error_type(error)} in its capture")
-            raise self.failure from error
 
     def _counted_write(self, chunk: bytes) -> object:
         assert self._write is not None
@@ -250,8 +180,8 @@ def serve(
 def _declared_length(headers: Headers) -> int:
     for name, value in headers:
         if name == "Content-Length" or name.lower() == "content-length":
-            return int(value) if value.isdecimal() else _ENDLESS
-    return _ENDLESS
+            return int(value) if value.isdecimal() else ENDLESS
+    return ENDLESS
 
 
 def _is_file(body: object, wrapper: object) -> bool:
