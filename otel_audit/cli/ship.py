@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.status import Status
 from rich.text import Text
 
 from otel_audit.cli import terminal
+from otel_audit.cli.foreground import beside, status, stopped_by_signals
 from otel_audit.cli.options import Json
 from otel_audit.errors import InvalidSetting
 from otel_audit.settings import Settings
 
 if TYPE_CHECKING:
     from otel_audit.export.shipper import Shipper, Waiting
-
-_JOIN_S = 5.0
-"""How long a request that is under way may still take after a signal; what it would have noted is sent again."""
-_REPORT_EVERY_S = 1.0
 
 
 def ship(
@@ -51,7 +42,7 @@ def ship(
     """
     from otel_audit.configure import recover
     from otel_audit.export.delivering import Delivering
-    from otel_audit.export.shipper import Shipper, what_waits
+    from otel_audit.export.shipper import Shipper
     from otel_audit.spool.alarm import Alarms
 
     settings = Settings.from_environ(os.environ)
@@ -62,65 +53,16 @@ def ship(
         raise InvalidSetting("OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT is not set: say where to, https://collector:4318")
     delivering = Delivering(settings.endpoint, settings.attributes)
     shipper = Shipper(delivering, directory, lambda: recover(settings), Alarms())
-    with _stopped_by_signals() as stop:
-        for _ in _running(shipper, stop, once=once, json=json):
-            _report(shipper, what_waits(directory), json=json)
-    waiting = what_waits(directory)
+    seen = -1
+    with stopped_by_signals() as stop, status("looking through the spool", json=json) as say:
+        for _ in beside(lambda: shipper.run(stop, once=once), stop):
+            say(f"{shipper.delivered_records:,} records delivered")
+            if json and shipper.delivered_records != seen:
+                seen = shipper.delivered_records
+                _report(shipper, shipper.what_waits(), json=True)
+    waiting = shipper.what_waits()
     _report(shipper, waiting, json=json, is_last=True)
     return 1 if once and not waiting.is_nothing else 0
-
-
-def _running(shipper: Shipper, stop: threading.Event, *, once: bool, json: bool) -> Iterator[None]:
-    """Run it beside the main thread, which is free for signals; yields now and then when somebody wants to know."""
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            shipper.run(stop, once=once)
-        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
-            failed.append(error)
-        finally:
-            ended.set()
-
-    ended = threading.Event()
-    thread = threading.Thread(target=run, name="otel-audit-ship", daemon=True)
-    thread.start()
-    with _status(json=json) as status:
-        seen = -1
-        while not ended.wait(0.05 if stop.is_set() else _REPORT_EVERY_S):
-            if stop.is_set():
-                ended.wait(_JOIN_S)
-                break
-            if status is not None:
-                status.update(Text(f"{shipper.delivered_records:,} records delivered"))
-            elif json and shipper.delivered_records != seen:
-                seen = shipper.delivered_records
-                yield
-    if failed:
-        raise failed[0]
-
-
-@contextmanager
-def _stopped_by_signals() -> Generator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; what handled them before does so again afterwards."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _status(*, json: bool) -> nullcontext[None] | Status:
-    console = terminal.remarks()
-    if json or not console.is_terminal or os.environ.get("TERM") == "dumb":
-        return nullcontext()
-    return console.status(Text("looking through the spool"))
 
 
 def _report(shipper: Shipper, waiting: Waiting, *, json: bool, is_last: bool = False) -> None:

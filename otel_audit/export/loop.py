@@ -48,9 +48,18 @@ class Loop:
     """Everything that one deliverer has; used by one thread."""
 
     def __init__(
-        self, delivering: Delivering, directory: Path | None, storage: Storage | None, alarms: Alarms
+        self,
+        delivering: Delivering,
+        directory: Path | None,
+        storage: Storage | None,
+        alarms: Alarms,
+        *,
+        ended_only: bool = False,
     ) -> None:
-        """*directory* is the state directory, None in memory; *storage* None: every service of it."""
+        """*directory* is the state directory, None in memory; *storage* None: every service of it.
+
+        *ended_only*: also with *storage* None, none that a living process writes.
+        """
         scope = ("otel-audit", version("otel-audit"))
         encoder = Encoder(delivering.attributes)
         self._transport = open_transport(delivering.endpoint)
@@ -66,7 +75,7 @@ class Loop:
                 return [service_directory(directory, name) for name in service_names(directory)]
             return []
 
-        self._spool = SpoolBacklog(services, encoder, scope, is_every=storage is None)
+        self._spool = SpoolBacklog(services, encoder, scope, is_every=storage is None and not ended_only)
         self.name = delivering.endpoint.target
         self.drain = Drain(
             self.name,

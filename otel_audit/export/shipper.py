@@ -1,7 +1,8 @@
-"""Delivers a whole spool from outside of the applications: what `otel-audit ship` runs.
+"""Delivers a whole spool from outside of the applications: what `otel-audit ship` and `otel-audit recover` run.
 
-Export stage. The same loop as a process's own thread has, over every service of the directory, those that living
-processes write included; the streams of dead ones are ended first, so that their last records can leave.
+Export stage. The same loop as a process's own thread has, over every service of the directory: for `ship`, streams
+that living processes write included, after those of dead ones were ended, so that their last records can leave; for
+`recover`, which has just ended them, only what has ended.
 """
 
 from __future__ import annotations
@@ -48,13 +49,21 @@ class Shipper:
     """Runs until told to stop; used by one thread."""
 
     def __init__(
-        self, delivering: Delivering, directory: Path, recover: Callable[[], object], alarms: Alarms
+        self,
+        delivering: Delivering,
+        directory: Path,
+        recover: Callable[[], object] | None,
+        alarms: Alarms,
     ) -> None:
-        """*recover* ends the streams of dead processes; it may raise `AuditError` and OSError."""
+        """*recover* ends the streams of dead processes; it may raise `AuditError` and OSError.
+
+        None: that is done, and only streams that have ended are delivered.
+        """
+        self._directory = directory
         self._recover = recover
         self._alarms = alarms
         self._recover_at_s = 0.0
-        self._loop = Loop(delivering, directory, None, alarms)
+        self._loop = Loop(delivering, directory, None, alarms, ended_only=recover is None)
 
     @property
     def delivered_records(self) -> int:
@@ -63,6 +72,21 @@ class Shipper:
 
     def run(self, stop: threading.Event, *, once: bool = False) -> None:
         """Deliver until *stop* is set; *once*: until nothing is left, or the sink fails three times running."""
+        self._run(stop, lambda: once and (self._loop.drain.failures >= _TRIES_ONCE or self._is_through()))
+
+    def finish(self, stop: threading.Event) -> None:
+        """Deliver until nothing waits, whoever delivers it, and each refused record was tried again; or *stop*."""
+        self._run(stop, lambda: not self._loop.has_refused and not self.what_waits().records)
+
+    def what_waits(self) -> Waiting:
+        """Count what is still to be delivered by this shipper, or by whoever is quicker.
+
+        Raises:
+            OSError: the spool cannot be read.
+        """
+        return what_waits(self._directory, ended_only=self._recover is None)
+
+    def _run(self, stop: threading.Event, is_enough: Callable[[], bool]) -> None:
         from opentelemetry.instrumentation.utils import suppress_instrumentation
 
         loop = self._loop
@@ -74,7 +98,7 @@ class Shipper:
                     self._alarms.repeat()
                     if idle_s <= 0:
                         continue
-                    if once and (loop.drain.failures >= _TRIES_ONCE or self._is_through()):
+                    if is_enough():
                         return
                     stop.wait(min(idle_s, _LONGEST_SLEEP_S))
         finally:
@@ -86,7 +110,7 @@ class Shipper:
         return not loop.drain.failures and not loop.has_refused and not loop.finds_more()
 
     def _recover_if_due(self) -> None:
-        if time.monotonic() < self._recover_at_s:
+        if self._recover is None or time.monotonic() < self._recover_at_s:
             return
         self._recover_at_s = time.monotonic() + RECOVER_EVERY_S
         try:
@@ -97,8 +121,8 @@ class Shipper:
             self._alarms.over("recover", "streams of dead processes can be ended again")
 
 
-def what_waits(directory: Path, now_s: float | None = None) -> Waiting:
-    """Count what a spool still holds for its sink.
+def what_waits(directory: Path, now_s: float | None = None, *, ended_only: bool = False) -> Waiting:
+    """Count what a spool still holds for its sink; *ended_only*: in streams to which nothing will be added.
 
     Raises:
         OSError: it cannot be read.
@@ -108,7 +132,7 @@ def what_waits(directory: Path, now_s: float | None = None) -> Waiting:
     oldest_s = now_s
     for service in service_names(directory):
         for stream in stream_directories(service_directory(directory, service)):
-            count, since_s = _undelivered(stream)
+            count, since_s = _undelivered(stream, ended_only=ended_only)
             if count:
                 records += count
                 streams += 1
@@ -116,10 +140,12 @@ def what_waits(directory: Path, now_s: float | None = None) -> Waiting:
     return Waiting(records, streams, len(quarantined(directory)), max(0.0, now_s - oldest_s))
 
 
-def _undelivered(stream: Path) -> tuple[int, float]:
+def _undelivered(stream: Path, *, ended_only: bool) -> tuple[int, float]:
     """How many records of a stream may leave and were not acknowledged, and since when that is so (Unix time)."""
     end = read_end(stream)
     try:
+        if end is None and ended_only:
+            return 0, 0.0
         if end is None:
             tail = read_tail(stream)
             last = 0 if tail is None else tail.signed_seq

@@ -62,6 +62,11 @@ class Alarms:
                 self._unsaid.append((logging.WARNING, f"otel-audit: {message} (after {lasted} s)"))
 
     @property
+    def lasting(self) -> list[str]:
+        """What is wrong now, the latest last."""
+        return [trouble.message for trouble in list(self._troubles.values())]
+
+    @property
     def has_unsaid(self) -> bool:
         """Whether `say` has something to say."""
         return bool(self._unsaid)

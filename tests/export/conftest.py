@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +16,7 @@ import pytest
 
 from otel_audit.configure import build, open_identity, read_policy
 from otel_audit.event import Actor, AuditEvent, Target
+from otel_audit.evidence.identity import local_issuers
 from otel_audit.export.delivering import Pace
 from otel_audit.pipeline import AuditPipeline
 from otel_audit.receipt import Receipt
@@ -19,7 +25,9 @@ from otel_audit.spool.alarm import Alarms
 from otel_audit.spool.layout import make_directory, place_name
 from otel_audit.spool.room import Room
 from otel_audit.spool.storage import DiskStorage, MemoryStorage
+from otel_audit.verify import verify
 from tests.export.sink import GrpcSink, HttpSink, Sink
+from tests.memory_source import MemorySource
 
 PROTOCOLS = ("http/protobuf", "grpc")
 
@@ -123,3 +131,54 @@ def app(spool: Path) -> Iterator[MakeApp]:
     yield make
     for one in made:
         one.shutdown(0.0)
+
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(spool: Path) -> Iterator[Start]:
+    """Start a Python program given as text, or `otel-audit` with arguments; killed at the end by its own pid."""
+    started: list[subprocess.Popen[str]] = []
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+    def run(sink: Sink, program: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        what = ["-m", "otel_audit.cli"] if program == "otel-audit" else ["-c", program]
+        process = subprocess.Popen(
+            [sys.executable, *what, *arguments],
+            env={**inherited, "PYTHONUNBUFFERED": "1", **environment(spool, sink, **variables)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+class Counter:
+    """How many events a process has accepted, in memory that a killed one cannot take back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_bytes(bytes(8))
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), 8)
+
+    @property
+    def value(self) -> int:
+        value: int = struct.unpack_from("q", self._memory)[0]
+        return value
+
+
+def assert_verified(sink: Sink, spool: Path) -> None:
+    """What arrived is whole, by itself."""
+    verdict = verify([MemorySource(sink.bodies)], trust=local_issuers(spool))
+    assert [f for f in verdict.findings if f.severity != "warning"] == []
+    assert verdict.status == "verified"

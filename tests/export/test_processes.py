@@ -3,73 +3,15 @@
 from __future__ import annotations
 
 import json
-import mmap
-import os
 import random
 import signal
-import struct
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from otel_audit.evidence.identity import local_issuers
-from otel_audit.verify import verify
-from tests.export.conftest import environment
+from tests.export.conftest import Counter, Start, assert_verified
 from tests.export.processes import EMITTER, FORKING, HOARDING
 from tests.export.sink import HttpSink, Reply, Request, Sink
-from tests.memory_source import MemorySource
-
-Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def start(spool: Path) -> Iterator[Start]:
-    """Start a Python program given as text, or `otel-audit` with arguments; killed at the end by its own pid."""
-    started: list[subprocess.Popen[str]] = []
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-
-    def run(sink: Sink, program: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        what = ["-m", "otel_audit.cli"] if program == "otel-audit" else ["-c", program]
-        process = subprocess.Popen(
-            [sys.executable, *what, *arguments],
-            env={**inherited, "PYTHONUNBUFFERED": "1", **environment(spool, sink, **variables)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-class Counter:
-    """How many events a process has accepted, in memory that a killed one cannot take back."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.write_bytes(bytes(8))
-        with path.open("r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), 8)
-
-    @property
-    def value(self) -> int:
-        value: int = struct.unpack_from("q", self._memory)[0]
-        return value
-
-
-def assert_verified(sink: Sink, spool: Path) -> None:
-    verdict = verify([MemorySource(sink.bodies)], trust=local_issuers(spool))
-    assert [f for f in verdict.findings if f.severity != "warning"] == []
-    assert verdict.status == "verified"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -136,7 +136,10 @@ def test_what_a_crash_left_open_is_noticed_and_recover_ends_it(cli: Cli, state: 
 
     assert (ended["service"], ended["how"], ended["last_seq"]) == ("shop", "recovered", 3)
     assert looks(cli("doctor", "--json").out)["spool", "crashes"]["grade"] == "ok"
-    assert cli("recover").out == "Nothing is left open by a process that is gone.\n"
+    assert cli("recover").out == (
+        "Nothing is left open by a process that is gone.\n"
+        "No endpoint is set, so nothing is to be delivered: the records stay on this machine.\n"
+    )
     assert cli("verify").status == 0
 
 
@@ -147,4 +150,4 @@ def test_recover_leaves_the_streams_of_living_processes_alone(cli: Cli, state: P
     ran = cli("recover", "--json")
     otel_audit.shutdown()
 
-    assert (ran.status, json.loads(ran.out)) == (0, {"ended": []})
+    assert (ran.status, json.loads(ran.out)) == (0, {"ended": [], "delivery": None})
