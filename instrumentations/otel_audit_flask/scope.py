@@ -13,8 +13,7 @@ from flask import Flask, Request, g
 from flask.globals import request_ctx
 from opentelemetry.trace import Span, get_current_span
 
-from otel_audit.capture.actor import actor_of, auth_of_scheme, certificate_actor, proxy_actor
-from otel_audit.capture.http import actor_variable
+from otel_audit.capture.actor import actor_of, auth_of_scheme
 from otel_audit.capture.redaction import mask_path, names_a_secret
 from otel_audit.capture.request import current_request
 from otel_audit.capture.trace_context import Ids, ids_of_span
@@ -113,7 +112,7 @@ class FlaskScope(WsgiScope):
                     return found
             elif self.login_actor is not None:
                 return self.login_actor  # inside another context that the application has pushed
-        actor = certificate_actor(self.environ) or self._by_proxy()
+        actor = self.vouched_actor()
         if actor is not None:
             return actor
         # an exit (SystemExit) took the context away before anybody could look into it
@@ -143,12 +142,6 @@ class FlaskScope(WsgiScope):
             settings = cast("Mapping[str, str]", context.app.config)
             return actor_of(claims.get(settings.get("JWT_IDENTITY_CLAIM", "sub")), "bearer")
         return None
-
-    def _by_proxy(self) -> Actor | None:
-        variable = actor_variable()
-        if variable is None or not self.peer_is_trusted:
-            return None
-        return proxy_actor(self.environ.get(variable))
 
     def session_actor(self) -> Actor | None:
         """Whom the signed session names for flask-login."""

@@ -233,13 +233,13 @@ class HttpScope(RequestScope):
         if self.error_type is not None:
             context["error.type"] = self.error_type
             return "failure"
+        if self.is_cut_off:
+            context["audit.reason"] = "cut-off"
         if status is None:
             return "unknown"
         if status >= 500:
             # Semantic conventions, error.type: the status where there is no exception to name
             context["error.type"] = str(status)
-        if self.is_cut_off:
-            context["audit.reason"] = "cut-off"
         return outcome_of(status)
 
     def _masked_path(self) -> str:

@@ -18,7 +18,13 @@ Headers: TypeAlias = list[tuple[str, str]]
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 RETRY_AFTER_S = 10
-_REFUSAL = b"The service cannot record this access, and so does not serve it. Try again later.\n"
+REFUSAL = b"The service cannot record this access, and so does not serve it. Try again later.\n"
+REFUSAL_HEADERS: Headers = [
+    ("Content-Type", "text/plain; charset=utf-8"),
+    ("Content-Length", str(len(REFUSAL))),
+    ("Retry-After", str(RETRY_AFTER_S)),
+    ("Cache-Control", "no-store"),
+]
 _COMPLAINT_INTERVAL_S = 60.0
 
 _log = logging.getLogger("otel_audit")
@@ -27,17 +33,12 @@ _next_complaint = 0.0
 
 def refusal(start_response: StartResponse, exc_info: ExcInfo | None = None) -> bytes:
     """Answer 503 with `Retry-After`; returns the body."""
-    headers = [
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(_REFUSAL))),
-        ("Retry-After", str(RETRY_AFTER_S)),
-        ("Cache-Control", "no-store"),
-    ]
+    headers = list(REFUSAL_HEADERS)
     if exc_info is None:
         start_response("503 SERVICE UNAVAILABLE", headers)
     else:
         start_response("503 SERVICE UNAVAILABLE", headers, exc_info)
-    return _REFUSAL
+    return REFUSAL
 
 
 def complain(error: BaseException) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from otel_audit.capture.http import HttpScope, error_type
+from otel_audit.capture.actor import proxy_actor
+from otel_audit.capture.http import HttpScope, actor_variable, error_type
 from otel_audit.errors import RecordingFailed
-from otel_audit.event import AuditEvent
+from otel_audit.event import Actor, AuditEvent
 from otel_audit.logger import get_audit_logger
 from otel_audit.serving.faults import complain
 
@@ -41,6 +42,17 @@ class ServedRequest(HttpScope):
         self.is_recorded = False
         self.failure: RecordingFailed | None = None
         """A record of this request that was refused in fail mode `closed`."""
+
+    def header(self, variable: str) -> str | None:
+        """A header by its CGI name; its values joined by commas, where it was sent twice (RFC 9110 §5.3)."""
+        raise NotImplementedError
+
+    def vouched_actor(self) -> Actor | None:
+        """Whom somebody in front of the application has verified: a trusted proxy that names the user."""
+        variable = actor_variable()
+        if variable is None or not self.peer_is_trusted:
+            return None
+        return proxy_actor(self.header(variable))
 
     @property
     def is_replaceable(self) -> bool:
@@ -74,12 +86,28 @@ class ServedRequest(HttpScope):
         if self.is_recorded:
             return
         self.is_recorded = True
-        self.size = self.sent if self.sent < ENDLESS else None
         try:
-            _logger.emit_event(self.event(self.acting_as or self.resolve_actor()))
+            _logger.emit_event(self._last_event())
         except RecordingFailed:
             raise
         except Exception as error:  # noqa: BLE001 - likewise, for what goes wrong in capture
+            self._excuse(error)
+        finally:
+            if self._release is not None:
+                self._release()
+        if self.failure is not None:
+            raise self.failure
+
+    async def finish_async(self) -> None:
+        """Like `finish`; with `OTEL_AUDIT_FSYNC=always` the wait for the disk does not block the event loop."""
+        if self.is_recorded:
+            return
+        self.is_recorded = True
+        try:
+            await _logger.emit_event_async(self._last_event())
+        except RecordingFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - likewise
             self._excuse(error)
         finally:
             if self._release is not None:
@@ -96,6 +124,11 @@ class ServedRequest(HttpScope):
             self.finish()
         except RecordingFailed as failure:
             complain(failure)
+
+    def _last_event(self) -> AuditEvent:
+        # RFC 9110 §9.3.2: of what an application hands over for HEAD a server sends nothing
+        self.size = 0 if self.method == "HEAD" else self.sent if self.sent < ENDLESS else None
+        return self.event(self.acting_as or self.resolve_actor())
 
     def _excuse(self, error: Exception) -> None:
         """An audit fault nobody foresaw: said in the log, and in fail mode `closed` a refusal."""

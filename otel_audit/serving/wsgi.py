@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from otel_audit.capture.actor import certificate_actor
 from otel_audit.capture.request import current_request
 from otel_audit.errors import NoRoom, RecordingFailed
 from otel_audit.logger import get_audit_logger, installed
@@ -18,6 +19,8 @@ from otel_audit.serving.wsgi_body import AuditedBody, close_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from otel_audit.event import Actor
 
 Write: TypeAlias = Callable[[bytes], object]
 
@@ -60,6 +63,15 @@ class WsgiScope(ServedRequest):
         self.held: tuple[str, Headers] | None = None
         """Status and headers that the server has not been given yet."""
         self._is_started = False
+
+    def header(self, variable: str) -> str | None:
+        """See `ServedRequest.header`."""
+        value: str | None = self.environ.get(variable)
+        return value
+
+    def vouched_actor(self) -> Actor | None:
+        """The subject of a client certificate that the server has verified, else whom a trusted proxy names."""
+        return certificate_actor(self.environ) or super().vouched_actor()
 
     def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         """The `start_response` (PEP 3333) that the application sees."""

@@ -10,11 +10,15 @@ from urllib.parse import urlsplit
 
 from otel_audit.cli.doctor.look import Look
 
-HOOKED: dict[str, str] = {"flask": "otel_audit_flask", "sqlite3": "otel_audit_sqlite3"}
+HOOKED: dict[str, str] = {
+    "django": "otel_audit_django",
+    "flask": "otel_audit_flask",
+    "sqlite3": "otel_audit_sqlite3",
+}
 """Framework or driver, and the entry point that hooks it."""
 
 KNOWN = (
-    "aiohttp", "aiomysql", "aiopg", "aiosqlite", "asyncpg", "bottle", "celery", "django", "falcon",
+    "aiohttp", "aiomysql", "aiopg", "aiosqlite", "asyncpg", "bottle", "celery", "falcon",
     "fastapi", "litestar", "mysqlclient", "mysql-connector-python", "oracledb", "psycopg", "psycopg2",
     "psycopg2-binary", "pymongo", "pymssql", "pymysql", "pyodbc", "pyramid", "quart", "redis", "sanic",
     "sqlalchemy", "starlette", "tornado",
