@@ -13,13 +13,14 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import create_environ, run_wsgi_app
 
 from otel_audit.testing import AuditLog
+from tests.instrumentations.request_table import TABLE, Expected, check
 
 pytestmark = pytest.mark.usefixtures("flask_audited")
 
 Environ = dict[str, Any]
 
 
-class _Teapot(Exception):  # noqa: N818 - an application's own
+class Teapot(Exception):  # noqa: N818 - an application's own
     pass
 
 
@@ -52,7 +53,7 @@ def app(tmp_path: Path) -> flask.Flask:
 
     @app.get("/bug")
     def bug() -> NoReturn:
-        raise _Teapot("a secret in a message")
+        raise Teapot("a secret in a message")
 
     @app.get("/handled")
     def handled() -> NoReturn:
@@ -78,65 +79,11 @@ def app(tmp_path: Path) -> flask.Flask:
     return app
 
 
-# method, path, expected: action, outcome, target, status, route, error type or reason
-TABLE: list[tuple[str, str, tuple[Any, ...]]] = [
-    ("GET", "/customers/42", ("READ", "success", "/customers/42", 200, "/customers/<int:number>", None)),
-    ("HEAD", "/customers/42", ("READ", "success", "/customers/42", 200, "/customers/<int:number>", None)),
-    ("OPTIONS", "/customers/42", ("READ", "success", "/customers/42", 200, "/customers/<int:number>", None)),
-    ("POST", "/customers", ("CREATE", "success", "/customers", 201, "/customers", None)),
-    ("PUT", "/customers/42", ("UPDATE", "success", "/customers/42", 204, "/customers/<int:number>", None)),
-    ("PATCH", "/customers/42", ("UPDATE", "success", "/customers/42", 204, "/customers/<int:number>", None)),
-    ("DELETE", "/customers/42", ("DELETE", "success", "/customers/42", 204, "/customers/<int:number>", None)),
-    (
-        "GET",
-        "/customers/42?q=secret",
-        ("READ", "success", "/customers/42", 200, "/customers/<int:number>", None),
-    ),
-    ("GET", "/old", ("READ", "success", "/old", 302, "/old", None)),
-    ("GET", "/nothing", ("READ", "failure", "/nothing", 404, None, None)),
-    ("POST", "/old", ("CREATE", "failure", "/old", 405, None, None)),
-    ("BREW", "/old", ("EXECUTE", "failure", "/old", 405, None, None)),
-    ("GET", "/denied/401", ("READ", "failure", "/denied/401", 401, "/denied/<int:status>", "denied")),
-    ("GET", "/denied/403", ("READ", "failure", "/denied/403", 403, "/denied/<int:status>", "denied")),
-    ("GET", "/bug", ("READ", "failure", "/bug", 500, "/bug", "test_flask_requests._Teapot")),
-    ("GET", "/handled", ("READ", "failure", "/handled", 410, "/handled", None)),
-    ("GET", "/unavailable", ("READ", "failure", "/unavailable", 503, "/unavailable", "503")),
-    ("GET", "/stream", ("READ", "success", "/stream", 200, "/stream", None)),
-    ("HEAD", "/stream", ("READ", "success", "/stream", 200, "/stream", None)),
-    (
-        "GET",
-        "/static/style.css",
-        ("READ", "success", "/static/style.css", 200, "/static/<path:filename>", None),
-    ),
-]
+@pytest.mark.parametrize("expected", TABLE, ids=str)
+def test_a_request_is_one_event(app: flask.Flask, audit_log: AuditLog, expected: Expected) -> None:
+    response = app.test_client().open(expected.path, method=expected.method)
 
-
-@pytest.mark.parametrize(("method", "path", "expected"), TABLE, ids=lambda value: str(value)[:40])
-def test_a_request_is_one_event(
-    app: flask.Flask, audit_log: AuditLog, method: str, path: str, expected: tuple[Any, ...]
-) -> None:
-    response = app.test_client().open(path, method=method)
-    body = response.get_data()
-
-    (record,) = audit_log.records
-    context = record["context"]
-    said = context.get("error.type") or context.get("audit.reason")
-    assert (
-        record["action"],
-        record["outcome"],
-        record["target"]["id"],
-        context["http.response.status_code"],
-        context.get("http.route"),
-        said.replace(__name__, "test_flask_requests") if said else None,
-    ) == expected
-    assert context["http.response.body.size"] == len(body)
-    assert record["event"] == "http.server.request"
-    assert record["target"]["type"] == "http.endpoint"
-    assert record["actor"] == {"id": "anonymous", "type": "user", "auth": "none"}
-    assert record["source"] == {"id": "127.0.0.1", "type": "ipv4"}
-    assert context["http.request.method"] == (method if method != "BREW" else "_OTHER")
-    assert context["http.server.request.duration_us"] >= 0
-    assert context["server.address"] == "localhost"
+    check(expected, audit_log, len(response.get_data()))
 
 
 def test_a_handler_sees_the_request_that_it_serves_and_nothing_after(app: flask.Flask, audit_log: AuditLog) -> None:
@@ -218,16 +165,16 @@ def test_an_exception_in_a_stream_is_a_failure_and_goes_on(app: flask.Flask, aud
     @app.get("/broken")
     def broken() -> Iterator[str]:
         yield "abc"
-        raise _Teapot
+        raise Teapot
 
     body = iter(app(create_environ("/broken"), _ignore))
     next(body)
-    with pytest.raises(_Teapot):
+    with pytest.raises(Teapot):
         next(body)
 
     (record,) = audit_log.records
     assert record["outcome"] == "failure"
-    assert record["context"]["error.type"].endswith("_Teapot")
+    assert record["context"]["error.type"].endswith("Teapot")
     assert record["context"]["http.response.status_code"] == 200
 
 
@@ -240,7 +187,7 @@ def test_an_exception_anywhere_is_recorded_and_behaves_as_without_audit(
     app.config["PROPAGATE_EXCEPTIONS"] = propagates
 
     def fail(*_: object) -> Any:
-        raise _Teapot
+        raise Teapot
 
     app.add_url_rule("/", "view", fail if where == "view" else lambda: "fine")
     if where == "open_session":
@@ -254,7 +201,7 @@ def test_an_exception_anywhere_is_recorded_and_behaves_as_without_audit(
     assert audited == _status_or_error(app)
     (record,) = audit_log.records
     assert record["outcome"] == "failure"
-    assert record["context"]["error.type"].endswith("_Teapot")
+    assert record["context"]["error.type"].endswith("Teapot")
     assert record["context"]["http.response.status_code"] == 500
 
 
@@ -396,6 +343,6 @@ def _ignore(*_: object) -> Any:
 def _status_or_error(app: flask.Flask) -> object:
     try:
         body, status, _ = run_wsgi_app(app, create_environ("/"), buffered=True)
-    except _Teapot as error:
+    except Teapot as error:
         return type(error)
     return status, b"".join(body)

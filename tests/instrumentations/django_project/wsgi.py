@@ -1,0 +1,8 @@
+"""As `django-admin startproject` makes it."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.instrumentations.django_project.settings")
+application = get_wsgi_application()
