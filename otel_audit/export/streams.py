@@ -16,7 +16,7 @@ from otel_audit.spool.delivered import Cursor, read_cursor, write_cursor
 from otel_audit.spool.ends import read_end, sync_file
 from otel_audit.spool.layout import segments
 from otel_audit.spool.live import LiveStream
-from otel_audit.spool.ownership import Ownership
+from otel_audit.spool.ownership import Ownership, is_held
 from otel_audit.spool.recovery import recovered_by
 from otel_audit.spool.storage import MemorySlot, MemoryStorage
 from otel_audit.spool.tail import read_tail
@@ -52,7 +52,7 @@ class DiskLines:
         """Of a stream that another process writes, or that nobody has ended yet."""
         size = sum(path.stat().st_size for path in segments(self.directory))
         if self._tail is None or self._tail[0] != size:
-            tail = read_tail(self.directory)
+            tail = read_tail(self.directory, is_live=is_held(self.directory))
             if tail is None:
                 return None
             sync_file(tail.path)

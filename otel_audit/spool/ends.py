@@ -16,7 +16,7 @@ from typing import Literal
 import orjson
 
 from otel_audit.spool.layout import ENDED, NAMED, stream_directories, write_durably
-from otel_audit.spool.ownership import is_held_here
+from otel_audit.spool.ownership import is_held, is_held_here
 from otel_audit.spool.tail import read_tail
 
 How = Literal["closed", "recovered", "empty"]
@@ -91,7 +91,7 @@ def heads_to_name(service: Path) -> list[Head]:
                 heads.append(Head(directory, end.reference, has_ended=True))
             continue
         with contextlib.suppress(FileNotFoundError):  # retired meanwhile
-            tail = read_tail(directory)
+            tail = read_tail(directory, is_live=is_held(directory))
             if tail is not None:
                 sync_file(tail.path)
                 heads.append(Head(directory, tail.reference(directory.name), has_ended=False))

@@ -293,6 +293,8 @@ def open_stream(
         live.mentions.take("audit.stream.open", {"audit.predecessors": [head.reference for head in first]})
         live.write(live.stream.draft_policy(clock.unix_nano()), is_lifecycle=True)
         live.link(heads[MAX_PREDECESSORS:])
+        if after is not None:
+            live.sync(live.stream.seq)  # the close of the other one will name it
     except BaseException:  # a signal handler's too: nobody would seal it, and its lock keeps others from ending it
         live.slot.abandon()
         live.slot.release()

@@ -93,6 +93,29 @@ def _open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
+def is_held(stream_directory: Path) -> bool:
+    """Whether some process, this one or another, writes the stream.
+
+    Raises:
+        OSError: the lock file is there and cannot be opened.
+    """
+    path = stream_directory / LOCK
+    with _threads:
+        if str(path) in _held:
+            return True
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+
 def is_held_here(stream_directory: Path) -> bool:
     """True for a stream that this process writes, or is just recovering."""
     return str(stream_directory / LOCK) in _held

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from otel_audit.spool.ends import End, mark_ended, read_end, sync_file
-from otel_audit.spool.layout import ENDED, UNLOCKED, stream_directories, write_durably
+from otel_audit.spool.layout import ENDED, UNLOCKED, segments, stream_directories, write_durably
 from otel_audit.spool.mentions import read_mentions
 from otel_audit.spool.ownership import acquire, is_held_here
 from otel_audit.spool.tail import Tail, read_tail
@@ -48,7 +48,10 @@ def recover_crashed(service: Path, writer: Writer) -> list[End]:
     for directory in list(stream_directories(service)):
         if (directory / ENDED).exists() or is_held_here(directory):
             continue
-        ownership = acquire(directory)
+        try:
+            ownership = acquire(directory)
+        except FileNotFoundError:  # retired meanwhile
+            continue
         if ownership is None:
             continue
         try:
@@ -63,6 +66,9 @@ def recover_crashed(service: Path, writer: Writer) -> list[End]:
 def _recover(directory: Path, writer: Writer) -> End:
     tail = read_tail(directory)
     if tail is None:
+        for path in segments(directory):
+            if b"\n" in path.read_bytes():
+                _set_aside(path, 0)
         end = End("empty")
     else:
         sync_file(tail.path)
@@ -86,7 +92,7 @@ def _say(directory: Path, tail: Tail, writer: Writer) -> None:
     if _was_said(directory):
         return
     if tail.has_hole:
-        _set_aside(tail)
+        _set_aside(tail.path, tail.end_offset)
     context = {
         "audit.recovered.stream": directory.name,
         "audit.recovered.seq": tail.seq,
@@ -114,12 +120,12 @@ def recovered_by(directory: Path) -> str | None:
         return None
 
 
-def _set_aside(tail: Tail) -> None:
+def _set_aside(path: Path, offset: int) -> None:
     """Move what stands behind a hole, which only a power cut leaves, into a file of its own; nothing is deleted."""
-    with tail.path.open("r+b") as segment:
-        segment.seek(tail.end_offset)
-        write_durably(tail.path.with_suffix(".torn"), segment.read())
-        segment.truncate(tail.end_offset)
+    with path.open("r+b") as segment:
+        segment.seek(offset)
+        write_durably(path.with_suffix(".torn"), segment.read())
+        segment.truncate(offset)
         os.fsync(segment.fileno())
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from otel_audit.spool.ends import Head, heads_to_name
-from otel_audit.spool.layout import LOCK, UNLOCKED, make_directory, service_directory
+from otel_audit.spool.layout import LOCK, UNLOCKED, make_directory, service_directory, sync_directory
 from otel_audit.spool.ownership import Ownership, acquire
 from otel_audit.spool.room import Room
 from otel_audit.spool.segment import NoSpace, Segment
@@ -120,12 +120,15 @@ class DiskStorage:
         directory = self.service_directory / stream
         # under another name until it is locked: whoever looks for crashed streams must not find it unlocked
         draft = self.service_directory / f"{UNLOCKED}{stream}"
-        make_directory(draft)
+        make_directory(self.service_directory)
+        draft.mkdir(mode=0o700)
         ownership = acquire(draft)
         if ownership is None:
             raise OSError(errno.EAGAIN, "its lock is held by another process", str(draft))
         try:
             ownership.move(directory)
+            # of all records to come, whose own syncs say nothing of where they lie
+            sync_directory(self.service_directory)
             return DiskSlot(directory, ownership, self._room)
         except OSError:
             ownership.release()

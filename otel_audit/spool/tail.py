@@ -1,9 +1,10 @@
 """Where a stream ends on disk: its last whole record, its last signed one, and what is torn behind them.
 
 Spool stage, reading. Used on streams of other processes: to name a live one's head, to end a crashed one. It
-reads from the end backwards to the last signed record but one and then forwards along the chain, because a
-seal is written only after everything up to the seal before it was synced: a hole that a power cut left lies
-behind that.
+reads from the end backwards to the last signed record but one and then forwards along the chain.
+
+A power cut may leave zero bytes wherever a file was not synced, and whole records behind them. No record has a
+zero byte in it, so a stream ends before its first one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from otel_audit.evidence.canonical import MAX_RECORD_BYTES, decode, record_hash
 from otel_audit.spool.layout import segments
 
 _BLOCK_BYTES = 256 << 10
+_SCAN_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,10 @@ class Tail:
         return f"{stream}:{self.signed_seq}:{self.signed_hash}"
 
 
-def read_tail(stream_directory: Path) -> Tail | None:
+def read_tail(stream_directory: Path, *, is_live: bool = False) -> Tail | None:
     """Find the end of a stream; None where there is not one whole record.
+
+    *is_live*: its writer is alive, so no power was lost since, and the file need not be read from its beginning.
 
     Raises:
         OSError: a segment cannot be read.
@@ -55,11 +59,22 @@ def read_tail(stream_directory: Path) -> Tail | None:
     for path in reversed(segments(stream_directory)):
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            start, data = _from_last_signed_but_one(file.fileno(), size)
-        tail = _follow(path, stream_directory.name, data, start)
+            end = size if is_live else _first_zero(file.fileno(), size)
+            start, data = _from_last_signed_but_one(file.fileno(), end)
+            beyond = os.pread(file.fileno(), size - end, end)
+        tail = _follow(path, stream_directory.name, data, start, beyond)
         if tail is not None:
             return tail
     return None
+
+
+def _first_zero(descriptor: int, size: int) -> int:
+    """Offset of the first zero byte; *size* where there is none."""
+    for start in range(0, size, _SCAN_BYTES):
+        found = os.pread(descriptor, min(_SCAN_BYTES, size - start), start).find(b"\0")
+        if found >= 0:
+            return start + found
+    return size
 
 
 def _from_last_signed_but_one(descriptor: int, size: int) -> tuple[int, bytes]:
@@ -90,8 +105,8 @@ def _is_signed(line: bytes) -> bool:
     return members is not None and isinstance(members.get("sig"), str)
 
 
-def _follow(path: Path, stream: str, data: bytes, start: int) -> Tail | None:
-    """Walk along the chain from the first line of *data* for as long as it holds."""
+def _follow(path: Path, stream: str, data: bytes, start: int, beyond: bytes) -> Tail | None:
+    """Walk along the chain from the first line of *data* for as long as it holds; *beyond* follows those."""
     offset = 0
     last: tuple[dict[str, Any], str] | None = None
     signed: tuple[int, str] | None = None
@@ -106,7 +121,7 @@ def _follow(path: Path, stream: str, data: bytes, start: int) -> Tail | None:
         offset = line_end + 1
     if last is None or signed is None:
         return None
-    torn = data[offset:].rstrip(b"\0")
+    torn = (data[offset:] + beyond).rstrip(b"\0")
     return Tail(
         path=path,
         seq=last[0]["seq"],

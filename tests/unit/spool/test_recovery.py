@@ -94,6 +94,49 @@ def test_a_hole_that_a_power_cut_left_is_set_aside_whole(process: Process, spool
     assert said["audit.recovered.torn_bytes"] == len(b"".join(lines[3:]))
 
 
+def with_hole(spool: Path, stream: str, line: int) -> list[bytes]:
+    """Have the page with that line, 0-based, be zeros; the stream's lines before that."""
+    path = segment(spool, stream)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:line], bytes(len(lines[line])), *lines[line + 1 :]]))
+    return lines
+
+
+def test_a_hole_in_front_of_many_signed_records_is_found(process: Process, spool: Path) -> None:
+    """With `OTEL_AUDIT_SIGN=record`, or after two gaps, signed records say nothing of what was synced."""
+    crashed = process(OTEL_AUDIT_SIGN="record")
+    for _ in range(6):
+        crashed.record(EVENT)
+    stream = crash(crashed)
+    lines = with_hole(spool, stream, 3)
+
+    later = process()
+    later.record(EVENT)
+    (end,) = later.keeper.recover()
+
+    live = later.writer.live
+    assert live is not None
+    named = records(spool, live.stream.id)[0]["context"]["audit.predecessors"]
+    assert named == [end.reference] == [f"{stream}:3:{live_hash(spool, stream, 3)}"]
+    assert segment(spool, stream).read_bytes() == b"".join(lines[:3])
+
+
+def test_a_stream_whose_first_record_did_not_reach_the_disk_is_set_aside_whole(
+    process: Process, spool: Path
+) -> None:
+    crashed = process()
+    crashed.record(EVENT)
+    stream = crash(crashed)
+    lines = with_hole(spool, stream, 0)
+
+    (end,) = process().keeper.recover()
+
+    path = segment(spool, stream)
+    assert end.how == "empty"
+    assert path.read_bytes() == b""
+    assert path.with_suffix(".torn").read_bytes() == bytes(len(lines[0])) + b"".join(lines[1:])
+
+
 def test_a_stream_of_which_not_one_record_was_written_ends_silently(process: Process, spool: Path) -> None:
     crashed = process()
     crashed.record(EVENT)
