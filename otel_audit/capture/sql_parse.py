@@ -92,7 +92,8 @@ def _by_tree(tree: exp.Expr, first: str, dialect: Dialect) -> Reading:
             if node.find_ancestor(exp.When):
                 continue
             kind = "REPLACE" if node is tree and first == "REPLACE" else node.key.upper()
-            written = node.this.find(exp.Table) if node.this is not None else None
+            # sqlglot 30 makes `this` False of a DELETE without FROM
+            written = node.this.find(exp.Table) if isinstance(node.this, exp.Expr) else None
             writes.append((_effect(node, kind), _table_name(written) if written is not None else ""))
             summary.append(kind)
         elif isinstance(node, exp.Select):

@@ -8,7 +8,6 @@ queue never holds more than that batch.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import threading
 import time
@@ -33,7 +32,7 @@ from otel_audit.evidence.record import problem
 from otel_audit.evidence.rfc3339 import unix_nanos
 from otel_audit.export.outbox import Extent, Line
 from otel_audit.export.streams import DiskLines, MemoryLines
-from otel_audit.spool.delivered import Cursor
+from otel_audit.spool.delivered import Cursor, read_cursor
 from otel_audit.spool.ends import read_end
 from otel_audit.spool.layout import stream_directories, write_durably
 from otel_audit.spool.live import LiveStream
@@ -67,9 +66,7 @@ class _HandedLines(DiskLines):
 
     def cursor(self) -> Cursor:
         """See `Lines.cursor`; from the beginning where the note cannot be understood."""
-        with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError, TypeError):
-            return Cursor(**orjson.loads((self.directory / HANDED).read_bytes()))
-        return Cursor()
+        return read_cursor(self.directory, HANDED)
 
     def save(self, cursor: Cursor) -> None:
         """See `Lines.save`."""

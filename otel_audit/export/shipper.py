@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from otel_audit.errors import AuditError
+from otel_audit.evidence.rfc3339 import NANOS_PER_SECOND, unix_nanos
 from otel_audit.export.delivering import Delivering
 from otel_audit.export.loop import Loop
 from otel_audit.spool.alarm import Alarms
@@ -155,7 +155,7 @@ def _undelivered(stream: Path, *, ended_only: bool) -> tuple[int, float]:
         if cursor.seq >= last:
             return 0, 0.0
         if cursor.at:
-            since_s = datetime.strptime(cursor.at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
+            since_s = unix_nanos(cursor.at) / NANOS_PER_SECOND
         else:
             since_s = min((path.stat().st_mtime for path in segments(stream)), default=time.time())
     except FileNotFoundError:  # retired meanwhile: it was delivered

@@ -39,4 +39,4 @@ def open_source(text: str) -> Source:
 
 
 def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@]*@", "//…@", text)
+    return re.sub(r"//[^/]*@", "//…@", text)

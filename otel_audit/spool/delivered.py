@@ -6,13 +6,17 @@ An index and no evidence: without it everything is sent once more, which is harm
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
 
+from otel_audit.evidence.record import MAX_INTEGER, is_time
 from otel_audit.spool.ends import End
 from otel_audit.spool.layout import DELIVERED, QUARANTINE, write_durably
+
+_SEGMENT = re.compile(r"[0-9]{1,16}\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +33,17 @@ class Cursor:
     """When that was acknowledged, as a record would say it."""
 
 
-def read_cursor(stream_directory: Path) -> Cursor:
-    """How far the stream was delivered; from the beginning where the file is not there or makes no sense.
+def read_cursor(stream_directory: Path, name: str = DELIVERED) -> Cursor:
+    """How far the stream was delivered; from the beginning where the file *name* is not there or makes no sense.
 
     Raises:
         OSError: it is there and cannot be read.
     """
     try:
-        match orjson.loads((stream_directory / DELIVERED).read_bytes()):
-            case {"segment": str(segment), "offset": int(offset), "seq": int(seq), "at": str(at)} if offset >= 0:
+        match orjson.loads((stream_directory / name).read_bytes()):
+            case {"segment": str(segment), "offset": int(offset), "seq": int(seq), "at": str(at)} if (
+                _SEGMENT.fullmatch(segment) and 0 <= offset <= MAX_INTEGER and (is_time(at) or not at)
+            ):
                 return Cursor(segment, offset, seq, at)
             case _:
                 return Cursor()

@@ -15,6 +15,7 @@ from typing import Literal
 
 import orjson
 
+from otel_audit.evidence.record import REFERENCE, is_time
 from otel_audit.spool.layout import ENDED, NAMED, stream_directories, write_durably
 from otel_audit.spool.ownership import is_held, is_held_here
 from otel_audit.spool.tail import read_tail
@@ -59,11 +60,29 @@ def mark_ended(stream_directory: Path, end: End) -> None:
 
 
 def read_end(stream_directory: Path) -> End | None:
-    """What `ended` says; None where the stream has not ended, or the note cannot be understood."""
+    """What `ended` says; None where the stream has not ended, or the note makes no sense."""
     try:
-        return End(**orjson.loads((stream_directory / ENDED).read_bytes()))
-    except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
+        match orjson.loads((stream_directory / ENDED).read_bytes()):
+            case {
+                "how": "closed" | "recovered" | "empty" as how,
+                "reference": str(reference),
+                "seq": int(seq),
+                "observed": str(observed),
+                "names": [*names],
+                "retired": [*retired],
+                **rest,
+            } if not rest and seq >= 0 and (is_time(observed) or not observed):
+                if REFERENCE.fullmatch(reference) or not reference:
+                    return End(how, reference, seq, observed, _streams(names), _streams(retired))
+            case _:
+                pass
+    except (FileNotFoundError, orjson.JSONDecodeError):
         return None
+    return None
+
+
+def _streams(names: list[object]) -> tuple[str, ...]:
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def mark_named(stream_directory: Path) -> None:

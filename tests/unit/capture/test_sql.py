@@ -223,3 +223,10 @@ def test_a_literal_in_the_place_of_a_table_is_a_known_limit(reader: StatementRea
     (statement,) = reader.statements("DELETE FROM 'customers'")
 
     assert (statement.action, statement.tables, statement.text) == ("DELETE", (), "DELETE FROM ?")
+
+
+def test_a_delete_without_from_is_understood_like_one_with_it() -> None:
+    """SQLite refuses it, but an event is made of what was tried; sqlglot has no table where it should be."""
+    statement = StatementReader(SQLITE).statements("DELETE customers WHERE id IN (SELECT id FROM gone)")[0]
+
+    assert (statement.operation, statement.tables) == ("DELETE", ("customers", "gone"))
