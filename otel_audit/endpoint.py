@@ -19,7 +19,9 @@ Protocol = Literal["http/protobuf", "grpc"]
 
 LOGS_PATH = "/v1/logs"
 HTTP_PORT = 4318
-"""Registered for OTLP over HTTP (IANA: otlp-http); no gRPC server listens there."""
+"""Where OTLP/HTTP is received by default (specification, "OpenTelemetry Protocol Exporter"), and no gRPC."""
+GRPC_PORT = 4317
+"""Likewise OTLP/gRPC, and no HTTP."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LEAST_STANDARD_TIMEOUT = timedelta(seconds=1)
@@ -79,14 +81,18 @@ def standard_timeout(name: str, timeout: timedelta) -> timedelta:
 
 
 def resolve_protocol(address: str, protocol: Protocol, variable: str) -> Protocol:
-    """The protocol to speak, which *variable* gives.
+    """The protocol to speak, which *variable* gives, or `default`.
 
     opentelemetry-distro 0.66 puts `OTEL_EXPORTER_OTLP_PROTOCOL=grpc` into the environment of whoever sets none, so
-    that generic variable is not believed against an address which only HTTP can have: port 4318, or a path.
+    that generic variable is not believed against an address which only HTTP can have: port 4318, or a path. And
+    since `otel-audit ship` beside that application is not under the distro, it speaks gRPC to port 4317 unasked.
     """
     parts = _split(address)
-    if variable == "OTEL_EXPORTER_OTLP_PROTOCOL" and (parts.port == HTTP_PORT or parts.path.strip("/")):
+    has_path = bool(parts.path.strip("/"))
+    if variable == "OTEL_EXPORTER_OTLP_PROTOCOL" and (parts.port == HTTP_PORT or has_path):
         return "http/protobuf"
+    if variable == "default" and parts.port == GRPC_PORT and not has_path:
+        return "grpc"
     return protocol
 
 

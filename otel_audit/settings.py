@@ -599,7 +599,7 @@ VARIABLES: tuple[Variable, ...] = (
         OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL,
         "otlp_protocol",
         "http/protobuf",
-        "`http/protobuf` or `grpc`",
+        "`http/protobuf` or `grpc`; unset, an address with port 4317 means `grpc`",
         _one_of("http/protobuf", "grpc"),
         fallbacks=_otlp("PROTOCOL"),
     ),

@@ -76,8 +76,8 @@ def say_quarantine(alarms: Alarms, name: str, quarantine: Quarantine, courier: C
         last = f", the last: {courier.last_refusal}" if courier.last_refusal else ""
         alarms.note(
             "quarantine",
-            f"{name} refuses records: {held} stand in {quarantine.where()}{last}; "
-            "they are sent again after a restart, and by otel-audit ship",
+            f"{name} refuses records: {held} stand in {quarantine.where()}{last}: see its own log, usually it is "
+            "a limit of size or of attributes. They are sent again after a restart, by otel-audit ship or recover",
         )
     else:
         alarms.over("quarantine", f"{name} has taken the records that it had refused")

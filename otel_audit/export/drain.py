@@ -151,7 +151,9 @@ class Drain:
 
     def _put_off(self, outbox: Outbox, retry: Retry, now_s: float) -> None:
         self.courier.renew()
-        self._alarms.note("export", f"{self._name} {retry.why}; records wait in the spool meanwhile")
+        self._alarms.note(
+            "export", f"{self._name} {retry.why}. Nothing is lost: records wait in the spool meanwhile"
+        )
         outbox.failures += 1
         outbox.not_before_s = now_s + self._delay_s(outbox.failures, retry)
         if outbox not in self._failed:
@@ -170,6 +172,6 @@ class Drain:
         outbox.failures += 1
         self._alarms.note(
             f"export {outbox.stream}",
-            f"{error.filename or outbox.stream}: stream {outbox.stream} cannot be delivered ({error.strerror}); "
-            "it is tried again",
+            f"{error.filename or outbox.stream}: stream {outbox.stream} cannot be delivered ({error.strerror}): "
+            "look at the disk, and at who may read that file. It is tried again, other streams go on",
         )

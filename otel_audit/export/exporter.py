@@ -139,7 +139,11 @@ class Exporter:
         try:
             return loop.adopt(live)
         except OSError as error:
-            self._alarms.note("export lock", f"{error.filename}: cannot be locked ({error.strerror}); tried again")
+            self._alarms.note(
+                "export lock",
+                f"{error.filename}: cannot be locked ({error.strerror}), so its stream is not delivered: look at "
+                "the disk, the limits of open files and who owns that file. It is tried again",
+            )
             return False
 
 

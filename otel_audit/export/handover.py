@@ -131,10 +131,15 @@ class Handover:
         try:
             return step()
         except OSError as error:
-            writer.alarms.note(_TROUBLE, f"{error}: sealed records cannot be handed on; tried again")
+            writer.alarms.note(
+                _TROUBLE,
+                f"{error}: sealed records cannot be handed on: look at the disk. Nothing is lost; it is retried",
+            )
         except Exception as error:  # noqa: BLE001 - the next processor is anybody's code
             name = type(self.next).__name__
-            writer.alarms.note(_TROUBLE, f"{name} raised {error!r}: records are handed to it again")
+            writer.alarms.note(
+                _TROUBLE, f"{name} raised {error!r}: mend it; nothing is lost, records are handed to it again"
+            )
         return False
 
     def _follow(self, writer: Writer) -> bool:

@@ -147,7 +147,7 @@ class Loop:
         try:
             self.drain.look()
         except OSError as error:
-            self._alarms.note("export spool", f"{error.filename}: cannot be looked through ({error.strerror})")
+            self._alarms.note("export spool", _unreadable(error))
         else:
             self._alarms.over("export spool", "the spool can be looked through again")
 
@@ -160,7 +160,7 @@ class Loop:
             if self._again.step():
                 return True
         except OSError as error:
-            self._alarms.note("quarantine", f"{error.filename}: cannot be read ({error.strerror})")
+            self._alarms.note("quarantine", _unreadable(error))
         self._again_at_s = now_s + _AGAIN_AFTER_S
         return False
 
@@ -171,3 +171,10 @@ class Loop:
             say_quarantine(self._alarms, self.name, self._quarantine, self.drain.courier)
         if self._alarms.has_unsaid:
             self._alarms.say()
+
+
+def _unreadable(error: OSError) -> str:
+    return (
+        f"{error.filename}: cannot be read ({error.strerror}), so what is there is not delivered: let the user "
+        "that the process runs as read it. It is tried again"
+    )

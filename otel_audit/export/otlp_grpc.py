@@ -12,10 +12,24 @@ from typing import cast
 import grpc
 
 from otel_audit.endpoint import Endpoint
-from otel_audit.export.outcome import LONGEST_WAIT_S, Outcome, Refused, Retry, one_line, read_answer
+from otel_audit.export.outcome import (
+    LONGEST_WAIT_S,
+    Outcome,
+    Refused,
+    Retry,
+    no_answer,
+    no_connection,
+    no_trust,
+    one_line,
+    read_answer,
+)
 
 _METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _RETRY_INFO = "google.rpc.RetryInfo"
+
+_NEVER_SENT = re.compile(r"handshake|SSL_ERROR|failed to connect|resolv|parsing HTTP/2|http1", re.IGNORECASE)
+"""In what grpc-core 1.7x says of an UNAVAILABLE of its own; what the sink says has other words."""
+_PREFIX = re.compile(r"^failed to connect to all addresses; last error: \w+: ")
 
 _ADVICE = {
     grpc.StatusCode.UNAUTHENTICATED: (
@@ -96,12 +110,22 @@ def _judge(endpoint: Endpoint, call: grpc.Call) -> Outcome:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _is_about_size(said):
         return Refused(what, is_size=True)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Retry(f"does not answer within {endpoint.timeout_s:g} s")
-    if code is grpc.StatusCode.UNAVAILABLE and re.search(r"handshake|SSL_ERROR", said):
-        advice = "see OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE and _CLIENT_CERTIFICATE"
-        return Retry(f"cannot be trusted, or does not trust us ({said}): {advice}")
+        return Retry(no_answer(endpoint.timeout_s))
+    if code is grpc.StatusCode.UNAVAILABLE and _NEVER_SENT.search(said):
+        return Retry(_no_channel(_PREFIX.sub("", said)))
     advice = _ADVICE.get(code, "its own log says why")
     return Retry(f"{what}: {advice}", _retry_after_s(call))
+
+
+def _no_channel(reason: str) -> str:
+    if re.search(r"handshake|SSL_ERROR", reason):
+        return no_trust(reason)
+    if re.search(r"parsing HTTP/2|http1", reason):
+        return (
+            f"does not speak gRPC ({reason}): if it is an HTTP port (4318), set "
+            "OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL=http/protobuf, else correct OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT"
+        )
+    return no_connection(reason)
 
 
 def _is_about_size(said: str) -> bool:

@@ -5,15 +5,31 @@ Export stage. Nothing is followed elsewhere: a redirect is an answer of somebody
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
+from http.client import BadStatusLine, RemoteDisconnected
 
 import requests
 from requests import PreparedRequest, Response, Session
 from urllib3.exceptions import HTTPError
 
 from otel_audit.endpoint import Endpoint
-from otel_audit.export.outcome import Outcome, Refused, Retry, one_line, read_answer, retry_after_s, status_message
+from otel_audit.export.outcome import (
+    Outcome,
+    Refused,
+    Retry,
+    no_answer,
+    no_connection,
+    no_trust,
+    one_line,
+    read_answer,
+    retry_after_s,
+    status_message,
+)
+
+_CONNECTION = re.compile(r"^\w+\(host=[^)]*\): ")
+"""What urllib3 puts before its reasons; the address is said already."""
 
 _REFUSALS = (400, 413, 422)
 _LONGEST_ANSWER_BYTES = 64 << 10
@@ -65,7 +81,7 @@ class HttpTransport:
         except (requests.RequestException, HTTPError, OSError) as error:
             return Retry(_unreachable(endpoint, error))
         if body is None:
-            return Retry("did not finish its answer in time")
+            return Retry(f"did not finish its answer within {endpoint.timeout_s:g} s: its own log says why")
         return _judge(response, body)
 
     def renew(self) -> None:
@@ -124,25 +140,29 @@ def _judge(response: Response, body: bytes) -> Outcome:
 
 
 def _unreachable(endpoint: Endpoint, error: Exception) -> str:
+    inner = _innermost(error)
+    reason = one_line(_CONNECTION.sub("", str(inner)).encode()) or type(inner).__name__
     if isinstance(error, requests.exceptions.SSLError):
-        return (
-            f"cannot be trusted, or does not trust us ({_reason(error)}): see OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE "
-            "and _CLIENT_CERTIFICATE"
-        )
+        return no_trust(reason)
     if isinstance(error, requests.exceptions.Timeout):
-        return f"does not answer within {endpoint.timeout_s:g} s"
-    return f"cannot be reached ({_reason(error)})"
+        return no_answer(endpoint.timeout_s)
+    if isinstance(inner, BadStatusLine) and not isinstance(inner, RemoteDisconnected):
+        return (
+            f"does not speak HTTP ({reason}): if it is a gRPC port (4317), set "
+            "OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL=grpc, else correct OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT"
+        )
+    return no_connection(reason)
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost of the errors that urllib3 and requests wrap into each other."""
+def _innermost(error: BaseException) -> BaseException:
+    """The first cause, which urllib3 and requests wrap into each other."""
     inner: object = error
     while isinstance(inner, BaseException):
         error = inner
         inner = getattr(inner, "reason", None) or next(
             (argument for argument in inner.args if isinstance(argument, BaseException)), None
         )
-    return one_line(str(error).encode()) or type(error).__name__
+    return error
 
 
 def _gzip(data: bytes) -> bytes:

@@ -199,6 +199,31 @@ def one_line(text: bytes) -> str:
     return line if len(line) <= _SHOWN_CHARACTERS else line[:_SHOWN_CHARACTERS] + "…"
 
 
+def no_connection(reason: str) -> str:
+    """Nobody is there: why, and what to do."""
+    return f"cannot be reached ({reason}): start it, or correct OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT"
+
+
+def no_answer(timeout_s: float) -> str:
+    """It takes a connection, or swallows it, and says nothing."""
+    return (
+        f"does not answer within {timeout_s:g} s: it is overloaded (its own log says so), something on the way "
+        "swallows what is sent, or OTEL_AUDIT_EXPORTER_OTLP_TIMEOUT is too short"
+    )
+
+
+def no_trust(reason: str) -> str:
+    """TLS comes to nothing."""
+    if re.search(r"wrong.version", reason, re.IGNORECASE):  # what OpenSSL calls an answer in plain text
+        return (
+            f"does not speak TLS ({reason}): say http:// in OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT, or have it speak TLS"
+        )
+    return (
+        f"cannot be trusted, or does not trust us ({reason}): see OTEL_AUDIT_EXPORTER_OTLP_CERTIFICATE "
+        "and _CLIENT_CERTIFICATE"
+    )
+
+
 def retry_after_s(header: str | None) -> float | None:
     """`Retry-After` in seconds (RFC 9110 §10.2.3: seconds or a date), within bounds; None where it says nothing."""
     if header is None:

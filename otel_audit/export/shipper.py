@@ -116,7 +116,11 @@ class Shipper:
         try:
             self._recover()
         except (AuditError, OSError) as error:
-            self._alarms.note("recover", f"streams of dead processes cannot be ended: {error}; tried again")
+            self._alarms.note(
+                "recover",
+                f"streams of dead processes cannot be ended, nor their last records delivered: {error}. Run this "
+                "as the service's user, with its environment; it is tried again",
+            )
         else:
             self._alarms.over("recover", "streams of dead processes can be ended again")
 

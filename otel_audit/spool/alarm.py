@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 _log = logging.getLogger("otel_audit")
 REPEAT_S = 60.0
@@ -41,10 +42,11 @@ class Alarms:
             if trouble is None:
                 self._troubles[key] = _Trouble(message, now, now)
                 self._unsaid.append((logging.ERROR, f"otel-audit: {message}"))
-            elif now - trouble.said_s >= REPEAT_S:
+                return
+            trouble.message = message
+            if now - trouble.said_s >= REPEAT_S:
                 trouble.said_s = now
-                lasts = int(now - trouble.since_s)
-                self._unsaid.append((logging.ERROR, f"otel-audit: {message} (for {lasts} s)"))
+                self._unsaid.append((logging.ERROR, f"otel-audit: {message} ({_since(now - trouble.since_s)})"))
 
     def repeat(self) -> None:
         """Whatever is wrong still is; each is said again when its minute is over."""
@@ -58,8 +60,8 @@ class Alarms:
         with self._lock:
             trouble = self._troubles.pop(key, None)
             if trouble is not None:
-                lasted = int(self._monotonic_s() - trouble.since_s)
-                self._unsaid.append((logging.WARNING, f"otel-audit: {message} (after {lasted} s)"))
+                lasted_s = self._monotonic_s() - trouble.since_s
+                self._unsaid.append((logging.WARNING, f"otel-audit: {message} (after {_spoken(lasted_s)})"))
 
     @property
     def lasting(self) -> list[str]:
@@ -84,3 +86,15 @@ class Alarms:
         self._lock = threading.RLock()
         self._troubles.clear()
         self._unsaid.clear()
+
+
+def _since(lasts_s: float) -> str:
+    """When that was, for whoever reads a log without times; by the wall clock as it goes now."""
+    return f"since {datetime.now(UTC) - timedelta(seconds=lasts_s):%Y-%m-%dT%H:%M:%SZ}, for {_spoken(lasts_s)}"
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 120:
+        return f"{int(seconds)} s"
+    minutes = int(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -11,6 +11,14 @@ from typing import Literal
 from otel_audit.evidence.members import Members, timestamp
 
 GapReason = Literal["disk-full", "write-failed", "no-identity", "too-large", "invalid"]
+WHAT_NOW: dict[GapReason, str] = {
+    "disk-full": "make room",
+    "write-failed": "look at the disk (dmesg)",
+    "no-identity": "mend OTEL_AUDIT_IDENTITY (otel-audit doctor tests it)",
+    "too-large": "a record has 65,536 bytes at most, have the application put less into the event",
+    "invalid": "mend the call that emits it, which the line before names",
+}
+"""For whoever reads that an event was lost."""
 
 
 @dataclass(slots=True)

@@ -61,7 +61,11 @@ class Keeper:
                 self._thread.start()
             except RuntimeError as error:  # a limit of the machine's, or the interpreter is going down
                 self._pid = 0
-                self._writer.alarms.note("keeper", f"no thread to seal the log with ({error}); it is tried again")
+                self._writer.alarms.note(
+                    "keeper",
+                    f"no thread to seal the log with ({error}): raise the limit of threads (ulimit -u, the "
+                    "container's pids). Records are kept, but not sealed or delivered; it is tried again",
+                )
                 return
             self._writer.alarms.over("keeper", "the log is sealed again")
             self.on_start()
@@ -193,8 +197,11 @@ class Keeper:
                     writer.give_up(live, error)
                 raise
         self._try(self.on_put_back)
-        writer.alarms.note("unlinked", f"the records of stream {live.stream.id} were removed under us; put back")
-        writer.alarms.over("unlinked", "the removed records were put back: find out who removes them")
+        writer.alarms.note(
+            "unlinked",
+            f"the records of stream {live.stream.id} were removed under us; put back: find out who removes them",
+        )
+        writer.alarms.over("unlinked", "the removed records were put back, from the file that was still open")
 
     def _retire(self) -> None:
         storage = self._writer.storage

@@ -25,7 +25,7 @@ from otel_audit.evidence.members import Members
 from otel_audit.evidence.stream import CloseReason, Declaration
 from otel_audit.receipt import NOT_RECORDED, Receipt
 from otel_audit.spool.alarm import Alarms
-from otel_audit.spool.gaps import GapReason, Gaps
+from otel_audit.spool.gaps import WHAT_NOW, GapReason, Gaps
 from otel_audit.spool.live import Clock, Limits, LiveStream, open_stream
 from otel_audit.spool.segment import NoSpace
 from otel_audit.spool.storage import Storage
@@ -136,7 +136,10 @@ class Writer:
         if error is not None:
             self.note(error)
         else:
-            self.alarms.note(reason, f"an event could not be recorded ({reason}); the log will carry a gap")
+            self.alarms.note(
+                reason,
+                f"an event could not be recorded ({reason}): {WHAT_NOW[reason]}. The log will carry a gap",
+            )
         return NOT_RECORDED
 
     def skip(self) -> None:
@@ -321,7 +324,11 @@ class Writer:
         live.slot.abandon()
         live.slot.release()
         self.has_given_up = True
-        self.alarms.note("spool", f"{error.filename or 'the spool'}: {error.strerror}; a new stream is tried")
+        self.alarms.note(
+            "spool",
+            f"{error.filename or 'the spool'}: {error.strerror}; a new stream is tried, and what was recorded is "
+            "kept: look at the disk (dmesg)",
+        )
         self.on_work()
 
     # What was lost
@@ -331,7 +338,11 @@ class Writer:
         if isinstance(error, _StillDown):
             self.alarms.repeat()
         elif isinstance(error, IdentityError):
-            self.alarms.note("identity", f"{error}; no new stream can be opened")
+            self.alarms.note(
+                "identity",
+                f"{error}; no new stream can be opened: events are lost, unless one is open still. Mend "
+                "OTEL_AUDIT_IDENTITY (otel-audit doctor tests it)",
+            )
         elif isinstance(error, OSError):
             what = (
                 "is full: events are being lost, make room" if isinstance(error, NoSpace) else "cannot be written"

@@ -146,6 +146,28 @@ def test_the_protocol_that_the_distro_puts_into_the_environment_yields_to_an_add
     assert endpoint(OTEL_EXPORTER_OTLP_PROTOCOL="grpc", **variables).protocol == protocol
 
 
+@pytest.mark.parametrize(
+    ("variables", "protocol"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}, "grpc"),
+        ({"OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT": "c:4317"}, "grpc"),
+        ({"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://c:4317/v1/logs"}, "http/protobuf"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http/protobuf"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c"}, "http/protobuf"),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            },
+            "http/protobuf",
+        ),
+    ],
+)
+def test_where_nobody_names_a_protocol_the_port_does(variables: dict[str, str], protocol: str) -> None:
+    """`otel-audit ship` speaks to the address as the application does, to which the distro has said `grpc`."""
+    assert endpoint(**variables).protocol == protocol
+
+
 def test_a_password_within_an_address_becomes_a_header_and_is_never_shown() -> None:
     settings = Settings.from_environ({f"{OURS}ENDPOINT": "https://shop:hunter2@collector:4318"})
 
