@@ -27,15 +27,19 @@ _NOTHING: dict[str, object] = {}
 def loaded_user(request: HttpRequest) -> object | None:
     """The user object of *request*, if somebody has loaded or set one; never loads one."""
     members = held(request)
-    user = members.get("user")
-    if isinstance(user, LazyObject):
-        user = held(cast("object", user))[
-            "_wrapped"
-        ]  # all but its own members would load
-        user = None if user is empty else user
+    user = unwrapped(members.get("user"))
     if user is None:
         user = members.get("_cached_user")
     return members.get("_acached_user") if user is None else user
+
+
+def unwrapped(user: object) -> object | None:
+    """What a lazy *user* stands for, if it has been asked for; django-hijack's is a lazy copy of a lazy user."""
+    while isinstance(user, LazyObject):
+        user = held(cast("object", user))["_wrapped"]  # all but its own members would load
+        if user is empty:
+            return None
+    return user
 
 
 def session_data(request: HttpRequest) -> Mapping[str, object] | None:
@@ -59,6 +63,7 @@ def session_actor(data: Mapping[str, object]) -> Actor | None:
 
 def user_actor(user: object, auth: Auth | None) -> Actor:
     """The actor that a user object stands for: its primary key, and its name; never queries."""
+    user = unwrapped(user)
     kind: Any = type(user)
     meta = getattr(kind, "_meta", None)
     if meta is None:

@@ -6,11 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from otel_audit.logger import install
+from otel_audit.serving import faults
 from otel_audit_django import DjangoAuditInstrumentor
 from otel_audit_flask import FlaskAuditInstrumentor
+from tests.instrumentations.faulty_pipeline import FaultyPipeline
 
 
 @pytest.fixture
@@ -59,3 +63,29 @@ def django_audited(django_project: Path) -> Iterator[DjangoAuditInstrumentor]:
     yield instrumentor
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()
+
+
+@pytest.fixture
+def alice(django_audited: DjangoAuditInstrumentor) -> Any:
+    """A user of the project whose password is `right`."""
+    from django.contrib.auth.models import User
+
+    return User.objects.create_user("alice", "alice@example.org", "right")
+
+
+@pytest.fixture
+def root(django_audited: DjangoAuditInstrumentor) -> Any:
+    """Who may do everything."""
+    from django.contrib.auth.models import User
+
+    return User.objects.create_superuser("root", "root@example.org", "right")
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyPipeline]:
+    """A pipeline that fails as it is told, in place of the process's own; complaints are never held back."""
+    monkeypatch.setattr(faults, "_next_complaint", 0.0)
+    pipeline = FaultyPipeline()
+    previous = install(pipeline)
+    yield pipeline
+    install(previous)

@@ -4,67 +4,19 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import flask
 import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
-from otel_audit.errors import NoRoom, RecordingFailed
-from otel_audit.event import AuditEvent
-from otel_audit.logger import install
-from otel_audit.receipt import Receipt
-from otel_audit.serving import faults
+from otel_audit.errors import RecordingFailed
+from tests.instrumentations.faulty_pipeline import FaultyPipeline, every_event
 
 flask_login: Any = importlib.import_module("flask_login")  # without type information
 
 pytestmark = pytest.mark.usefixtures("flask_audited")
-
-
-class FaultyPipeline:
-    """A pipeline that reserves, records and fails as it is told."""
-
-    def __init__(self) -> None:
-        self.is_closed = True
-        self.has_room = True
-        self.failing: Callable[[AuditEvent], bool] = lambda event: False
-        self.error: Exception = RecordingFailed("the disk is full")
-        self.reserved = 0
-        self.events: list[AuditEvent] = []
-
-    def record(self, event: AuditEvent) -> Receipt:
-        if self.failing(event):
-            raise self.error
-        self.events.append(event)
-        return Receipt(recorded=True)
-
-    async def record_async(self, event: AuditEvent) -> Receipt:
-        return self.record(event)
-
-    def admit(self) -> Callable[[], None] | None:
-        if not self.is_closed:
-            return None
-        if not self.has_room:
-            raise NoRoom("the spool is full")
-        self.reserved += 1
-        return self._release
-
-    def _release(self) -> None:
-        self.reserved -= 1
-
-
-@pytest.fixture
-def pipeline() -> Iterator[FaultyPipeline]:
-    pipeline = FaultyPipeline()
-    previous = install(pipeline)
-    yield pipeline
-    install(previous)
-
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "_next_complaint", 0.0)
 
 
 class Shop:
@@ -114,10 +66,6 @@ def shop() -> Shop:
     return Shop()
 
 
-def _all(event: AuditEvent) -> bool:
-    return True
-
-
 def test_without_room_the_application_is_not_called(pipeline: FaultyPipeline, shop: Shop) -> None:
     pipeline.has_room = False
 
@@ -131,7 +79,7 @@ def test_without_room_the_application_is_not_called(pipeline: FaultyPipeline, sh
 def test_an_unrecorded_response_is_replaced_and_gives_nothing_away(
     pipeline: FaultyPipeline, shop: Shop, path: str
 ) -> None:
-    pipeline.failing = _all
+    pipeline.failing = every_event
 
     response = shop.app.test_client().get(path)
 
@@ -142,7 +90,7 @@ def test_an_unrecorded_response_is_replaced_and_gives_nothing_away(
 
 
 def test_a_replaced_response_is_closed_all_the_same(pipeline: FaultyPipeline, shop: Shop) -> None:
-    pipeline.failing = _all
+    pipeline.failing = every_event
 
     shop.app.test_client().get("/plain").close()
 
@@ -162,7 +110,7 @@ def test_a_file_that_is_not_sent_is_closed(pipeline: FaultyPipeline, shop: Shop)
             self.closed = True
 
     wrappers: list[FileWrapper] = []
-    pipeline.failing = _all
+    pipeline.failing = every_event
     shop.app.add_url_rule("/file", "file", lambda: flask.send_file(__file__))
     environ = create_environ("/file")
     environ["wsgi.file_wrapper"] = FileWrapper
@@ -173,7 +121,7 @@ def test_a_file_that_is_not_sent_is_closed(pipeline: FaultyPipeline, shop: Shop)
 
 
 def test_a_stream_that_has_begun_is_aborted(pipeline: FaultyPipeline, shop: Shop) -> None:
-    pipeline.failing = _all
+    pipeline.failing = every_event
     started: list[str] = []
 
     def start(status: str, headers: Any, exc_info: Any = None) -> Any:
@@ -212,7 +160,7 @@ def test_a_sign_in_that_cannot_be_recorded_does_not_happen(pipeline: FaultyPipel
 
 
 def test_an_unforeseen_fault_refuses_in_closed_mode(pipeline: FaultyPipeline, shop: Shop) -> None:
-    pipeline.failing = _all
+    pipeline.failing = every_event
     pipeline.error = ZeroDivisionError("with a secret")
 
     assert shop.app.test_client().get("/plain").status_code == 503
@@ -221,7 +169,7 @@ def test_an_unforeseen_fault_refuses_in_closed_mode(pipeline: FaultyPipeline, sh
 def test_an_exception_of_the_application_goes_on_though_it_is_not_recorded(
     pipeline: FaultyPipeline, shop: Shop
 ) -> None:
-    pipeline.failing = _all
+    pipeline.failing = every_event
     shop.app.testing = True
 
     with pytest.raises(LookupError):
@@ -242,7 +190,7 @@ def test_a_fault_in_open_mode_is_said_once_a_minute_and_breaks_nothing(
     pipeline: FaultyPipeline, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipeline.is_closed = False
-    pipeline.failing = _all
+    pipeline.failing = every_event
     pipeline.error = ZeroDivisionError("with a secret")
     with caplog.at_level(logging.ERROR, "otel_audit"):
         client = shop.app.test_client()

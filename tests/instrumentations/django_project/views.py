@@ -21,9 +21,11 @@ from django.http import (
     JsonResponse,
     StreamingHttpResponse,
 )
+from django.test import Client
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_safe
 from django.views.static import serve
+from opentelemetry import trace
 from rest_framework.authentication import BasicAuthentication, SessionAuthentication, TokenAuthentication
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
@@ -31,10 +33,7 @@ from rest_framework.views import APIView
 
 import otel_audit
 from otel_audit import Actor
-
-
-class Teapot(Exception):  # noqa: N818 - an application's own
-    """A bug."""
+from tests.instrumentations.django_project.errors import Teapot
 
 
 class GoneMiddleware:
@@ -67,6 +66,7 @@ def create(request: HttpRequest) -> HttpResponse:
     return HttpResponse("made", status=201)
 
 
+@csrf_exempt
 @require_safe
 def old(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect("/customers/1")
@@ -122,6 +122,44 @@ async def async_stream(request: HttpRequest) -> StreamingHttpResponse:
         yield "de"
 
     return StreamingHttpResponse(body())
+
+
+async def endless(request: HttpRequest) -> StreamingHttpResponse:
+    async def body() -> AsyncIterator[str]:
+        while True:
+            yield "abc"
+            await asyncio.sleep(0)
+
+    return StreamingHttpResponse(body())
+
+
+waiting: list[str] = []
+"""Paths of requests that wait for ever."""
+
+
+async def patient(request: HttpRequest) -> HttpResponse:
+    waiting.append(request.path)
+    await asyncio.Event().wait()
+    return HttpResponse("never")
+
+
+def cookie(request: HttpRequest) -> HttpResponse:
+    response = HttpResponse("treasure")
+    response.set_cookie("given", "away")
+    return response
+
+
+def raising(request: HttpRequest, what: str) -> NoReturn:
+    raise ValueError(what)
+
+
+def span(request: HttpRequest) -> HttpResponse:
+    ids = trace.get_current_span().get_span_context()
+    return HttpResponse(f"{ids.trace_id:032x} {ids.span_id:016x}")
+
+
+def nested(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(Client().get("/old").status_code))
 
 
 async def async_view(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,5 @@
+"""The project's own exceptions."""
+
+
+class Teapot(Exception):  # noqa: N818 - an application's own
+    """A bug."""
