@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_audit.cli import terminal
+from otel_audit.cli.doctor.collector import as_instrumented, look_at_collector
 from otel_audit.cli.doctor.look import Grade, Look
 from otel_audit.cli.doctor.state import (
     look_at_clock,
@@ -19,7 +20,8 @@ from otel_audit.cli.doctor.state import (
     look_at_settings,
     look_at_spool,
 )
-from otel_audit.cli.doctor.surroundings import look_at_collector, look_at_hooks
+from otel_audit.cli.doctor.surroundings import look_at_hooks
+from otel_audit.cli.doctor.telemetry import look_at_exporters
 from otel_audit.cli.options import Json
 from otel_audit.cli.printed import printable
 from otel_audit.errors import InvalidSetting
@@ -36,8 +38,9 @@ def doctor(json: Json = False) -> int:
     """Is it set up?
 
     Every setting with its value and where that came from, then a look at spool,
-    identity, clock, hooked frameworks and drivers, and collector, and what to do
-    about each problem. Run it as the service's user, with its environment.
+    identity, clock, hooked frameworks and drivers, OpenTelemetry's exporters and the
+    collector, to which an empty request is sent, and what to do about each problem.
+    Run it as the service's user, with its environment.
 
     \b
     Examples:
@@ -59,7 +62,8 @@ def doctor(json: Json = False) -> int:
         origins = settings.origins
         looks += [look_at_policy(settings), *look_at_spool(settings)]
         looks += [*look_at_identity(settings), *look_at_clock(settings)]
-    looks += [*look_at_hooks(os.environ), *look_at_collector(os.environ)]
+    looks += [*look_at_hooks(os.environ), *look_at_exporters(as_instrumented(os.environ))]
+    looks += look_at_collector(os.environ)
     is_well = all(look.grade != "wrong" for look in looks)
     if json:
         terminal.write_json(_document(is_well, origins, looks))
@@ -89,15 +93,14 @@ def _print_settings(origins: Mapping[str, Origin]) -> None:
     console = terminal.answers()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("setting", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("from", no_wrap=True)
+    table.add_column("value, and where it came from", overflow="fold")
     order = [variable.name for variable in VARIABLES]
     for name in sorted(origins, key=lambda name: (order.index(name) if name in order else -1, name)):
         origin = origins[name]
         is_default = origin.source == "default"
-        style = "dim" if is_default else "bold"
+        value = Text(printable(origin.value), style="dim" if is_default else "bold")
         source = "default" if is_default else "environment" if origin.source == name else f"${origin.source}"
-        table.add_row(Text(name), Text(printable(origin.value), style=style), Text(source, style="dim"))
+        table.add_row(Text(name), value.append(f" ({source})", style="dim"))
     console.print(table)
     console.print()
 

@@ -14,7 +14,7 @@ class Look:
     """One thing that was looked at."""
 
     area: str
-    """`settings`, `spool`, `identity`, `clock`, `hooks`, `collector`."""
+    """`settings`, `spool`, `identity`, `clock`, `hooks`, `opentelemetry`, `collector`."""
     what: str
     grade: Grade
     message: str

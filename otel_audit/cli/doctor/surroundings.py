@@ -1,12 +1,10 @@
-"""Looks at what surrounds it: the frameworks and drivers that are installed, the collector."""
+"""Looks at what surrounds it: the frameworks and drivers that are installed."""
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from urllib.parse import urlsplit
 
 from otel_audit.cli.doctor.look import Look
 
@@ -24,13 +22,6 @@ KNOWN = (
     "sqlalchemy", "starlette", "tornado",
 )  # fmt: skip
 """Distributions that serve requests or reach data, and that this version does not hook."""
-
-_ENDPOINTS = (
-    "OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-)
-_CONNECT_TIMEOUT_S = 3.0
 
 
 def look_at_hooks(environ: Mapping[str, str]) -> Iterator[Look]:
@@ -76,28 +67,3 @@ def _version(library: str) -> str | None:
         return version(library)
     except PackageNotFoundError:
         return None
-
-
-def look_at_collector(environ: Mapping[str, str]) -> Iterator[Look]:
-    """Is the configured endpoint there? A TCP connection is opened and closed, nothing is sent."""
-    name = next((name for name in _ENDPOINTS if environ.get(name, "").strip()), None)
-    if name is None:
-        yield Look("collector", "endpoint", "ok", "none is set: the log stays on this machine")
-        return
-    address = urlsplit(environ[name].strip())
-    try:
-        host, port = address.hostname, address.port or (443 if address.scheme == "https" else 80)
-    except ValueError:
-        host, port = None, 0
-    if host is None or address.scheme not in ("http", "https"):
-        yield Look("collector", name, "wrong", "not an address such as http://collector:4318", f"Correct {name}.")
-        return
-    # Host and port only: an address may carry a password
-    shown = f"{host}:{port}"
-    try:
-        socket.create_connection((host, port), _CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        do = f"Start it, or correct {name}; records wait in the spool meanwhile."
-        yield Look("collector", name, "wrong", f"{shown} cannot be reached ({error.strerror or error})", do)
-        return
-    yield Look("collector", name, "ok", f"{shown} can be reached")
