@@ -220,7 +220,7 @@ def executescript(cursor: _C, run: Callable[[str], Any], script: str) -> _C:
         return cursor
     kinds: dict[object, list[Statement]] = {}
     for statement in READER.statements(script):
-        kinds.setdefault((statement.operation, statement.target, statement.tables), []).append(statement)
+        kinds.setdefault(statement.kind, []).append(statement)
     if _commits_first(cursor):
         commit = operation("COMMIT", "EXECUTE")
         kinds = {commit: [commit], **kinds}

@@ -52,6 +52,11 @@ class Statement:
     attributes: Mapping[str, ContextValue] = field(default_factory=dict[str, ContextValue])
     """What of it goes into the event's context."""
 
+    @property
+    def kind(self) -> object:
+        """What it shares with others of a script that are one event with it: operation, target and tables."""
+        return self.operation, self.target, self.tables
+
 
 class Database:
     """One database as its events name it; made once for a connection."""
@@ -168,10 +173,13 @@ def _understood(text: str, dialect: Dialect) -> Statement:
     )
 
 
-def operation(name: str, action: str, *, target: Target | None = None, text: str = "") -> Statement:
+def operation(
+    name: str, action: str, *, target: Target | None = None, tables: tuple[str, ...] = (), text: str = ""
+) -> Statement:
     """An operation that is no SQL text: a driver's `commit()`, `backup()`, `blobopen()`."""
-    tables = (target.id,) if target is not None and target.type == "db.table" else ()
-    summary = f"{name} {target.id}" if tables and target is not None else name
+    if not tables and target is not None and target.type == "db.table":
+        tables = (target.id,)
+    summary = " ".join((name, *tables))[:255]
     return Statement(name, action, tables, target, summary, text, False, _attributes(name, tables, summary, text))
 
 

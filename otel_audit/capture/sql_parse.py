@@ -11,8 +11,9 @@ import re
 import threading
 from typing import TYPE_CHECKING
 
+from otel_audit.capture.sql_names import first_operation, words_of
 from otel_audit.capture.sql_text import Dialect, as_parsable
-from otel_audit.capture.sql_words import ACTIONS, GRAVITY, QUERIES, Reading, by_keywords, first_operation, words_of
+from otel_audit.capture.sql_words import ACTIONS, GRAVITY, QUERIES, Reading, by_keywords
 from otel_audit.forks import importing
 
 if TYPE_CHECKING:

@@ -17,7 +17,11 @@ PLACEHOLDER = "?"
 _NUMBER = r"(?<=[0-9])(?<![\w%s][0-9])[\w.]*+(?:(?<=[eE])[+-][0-9]++)?"
 """With what may stand before the digits of a numbered placeholder (`?1`, `:1`, `$1`), which is no literal."""
 _STRING = r"(?<=')[^']*+(?:''[^']*+)*+'?"
-_ESCAPED_STRING = r"(?<=')(?<=[eE]')(?<!\w[eE]')(?:[^'\\]++|\\.|''|\\\Z)*+'?"
+_BACKSLASHED = r"(?:[^'\\]++|\\.|''|\\\Z)*+'?"
+_ESCAPED_STRING = (
+    rf"(?<=')(?<=[eE]')(?<!\w[eE]'){_BACKSLASHED}(?:(?<=')(?:\s|--[^\n]*+(?:\n|\Z))*+'{_BACKSLASHED})*+"
+)
+"""Continued after a line break, it is escaped there too (PostgreSQL 4.1.2.2)."""
 _DOLLAR_QUOTED = r"(?<=\$)(?<![\w$]\$)(?P<tag>(?:[^\W\d]\w*+)?+)\$(?:.*?\$(?P=tag)\$|.*+)"
 _LINE_COMMENT = r"(?<=-)-[^\n]*+"
 _DOUBLE_QUOTED = r'(?<=")[^"]*+(?:""[^"]*+)*+"?'
@@ -78,6 +82,15 @@ POSTGRESQL = _dialect(
     names=(_DOUBLE_QUOTED,),
     double_quoted="name",
 )
+POSTGRESQL_BACKSLASHES = _dialect(
+    "postgres",
+    r"'\"$0-9/\-",
+    literals=(_NUMBER % "$", rf"(?<='){_BACKSLASHED}", _DOLLAR_QUOTED),
+    comments=(_LINE_COMMENT, _nested_comment(16)),
+    names=(_DOUBLE_QUOTED,),
+    double_quoted="name",
+)
+"""With `standard_conforming_strings` off: every string is escaped by backslashes."""
 
 
 def strip(text: str, dialect: Dialect) -> str:
@@ -130,13 +143,19 @@ def split(stripped: str) -> Iterator[str]:
 
 _SPACE = re.compile(r"""("(?:[^"]|"")*+"?|`(?:[^`]|``)*+`?)|\s++""")
 _PREFIXED = re.compile(r"(?<!\w)(?:[eExXbBnN]|[uU]&)(?=\?)")
-_PARAMETER = r"(?:\?[0-9]*+|[:@]\w++|\$\w++|%s|%\(\w*+\)s)"
+_PARAMETER = r"(?:\?[0-9]*+|[:@]\w++|\$\w++|%[sbt]|%\(\w*+\)[sbt])"
 _LIST = re.compile(rf"\(\s*+{_PARAMETER}(?:\s*+,\s*+{_PARAMETER})++\s*+\)")
 _IN_LIST = re.compile(rf"\b(IN)\s*+\(\s*+{_PARAMETER}(?:\s*+,\s*+{_PARAMETER})*+\s*+\)", re.IGNORECASE)
 _ROWS = re.compile(r"(\([^()]*+\))(?:\s*+,\s*+\1)++")
 _ACCOUNT = re.compile(
-    r"(?:CREATE|ALTER)\s[\w\s]*?\b(?:USER|ROLE|GROUP|LOGIN)\b|GRANT\b|SET\s+PASSWORD\b", re.IGNORECASE
+    r"(?:CREATE|ALTER)\s[\w\s]*?\b(?:USER|ROLE|GROUP|LOGIN|SERVER|SUBSCRIPTION)\b|GRANT\b|SET\s+PASSWORD\b",
+    re.IGNORECASE,
 )
+_CUSTOM_SETTING = re.compile(
+    r"""(\A(?:SET|ALTER)\b(?:.*?\bSET)?\s+(?:(?:SESSION|LOCAL)\s+)?["\w]+\s*\.\s*["\w.]+\s*(?:=|\bTO\b)).*\Z""",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A parameter of an extension's or of the application's own, `my.token`: nobody knows what its value is."""
 _SECRET_WORD = re.compile(
     r"""(\b(?:PASSWORD|IDENTIFIED\s+BY|IDENTIFIED\s+WITH\s+\S+\s+(?:BY|AS)|KEY(?=\s*=|\s+["`\[]))\s*+=?\s*+)"""
     r"""(?!\?|FOR\b|EXPIRE\b|HISTORY\b|REUSE\b|NULL\b|BY\b|=|\(|\)|,|;)("(?:[^"]|"")*+"?|\w[^\s,;)]*+)""",
@@ -168,6 +187,8 @@ def sanitize(statement: str, dialect: Dialect) -> tuple[str, bool]:
         text = _ATTACH_KEY.sub(r"\1 ?", text)
     elif _ACCOUNT.match(text):
         text = _SECRET_WORD.sub(r"\1?", text)
+    if first[:3] == "SET" or first[:5] == "ALTER":
+        text = _CUSTOM_SETTING.sub(r"\1 ?", text)
     secret = text is not bare and text != bare
     text = _IN_LIST.sub(rf"\1 ({PLACEHOLDER})", text)
     text = _ROWS.sub(r"\1", text)
@@ -179,7 +200,7 @@ def as_parsable(text: str) -> str:
     return _LIST.sub(f"({PLACEHOLDER})", _ANY_PARAMETER.sub(PLACEHOLDER, text))
 
 
-_ANY_PARAMETER = re.compile(r"\?[0-9]++|(?<![:\w])[:@]\w++|(?<![\w$])\$\w++|%s|%\(\w*+\)s")
+_ANY_PARAMETER = re.compile(r"\?[0-9]++|(?<![:\w])[:@]\w++|(?<![\w$])\$\w++|%[sbt]\b|%\(\w*+\)[sbt]")
 
 
 def keywords(text: str) -> frozenset[str]:
