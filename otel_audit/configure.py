@@ -18,6 +18,7 @@ from otel_audit.capture.http import HttpCaptureConfig, configure_http
 from otel_audit.capture.policy import Policy
 from otel_audit.capture.redaction import configure_hash_key
 from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
+from otel_audit.capture.sql_comment import configure_sql_comment
 from otel_audit.ending import close_with_child, close_with_process
 from otel_audit.errors import IdentityError, InvalidSetting
 from otel_audit.evidence.canonical import encode
@@ -105,6 +106,7 @@ def configure_capture(settings: Settings) -> None:
         )
     )
     configure_sql(SqlCaptureConfig(query_text=settings.query_text))
+    configure_sql_comment(is_commenting=settings.sql_comment)
 
 
 def shutdown(timeout_s: float = 5.0) -> None:

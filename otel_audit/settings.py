@@ -57,6 +57,7 @@ OTEL_AUDIT_ACTOR_HEADER = "OTEL_AUDIT_ACTOR_HEADER"
 OTEL_AUDIT_HASH_KEY = "OTEL_AUDIT_HASH_KEY"
 OTEL_AUDIT_HASH_KEY_FILE = "OTEL_AUDIT_HASH_KEY_FILE"
 OTEL_AUDIT_QUERY_TEXT = "OTEL_AUDIT_QUERY_TEXT"
+OTEL_AUDIT_SQL_COMMENT = "OTEL_AUDIT_SQL_COMMENT"
 OTEL_AUDIT_EXPORTER = "OTEL_AUDIT_EXPORTER"
 OTEL_AUDIT_ATTRIBUTES = "OTEL_AUDIT_ATTRIBUTES"
 OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT = "OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT"
@@ -181,6 +182,7 @@ class Settings:
     hash_key: bytes | None = None
     """None: the one made in the state directory."""
     query_text: Literal["none", "summary", "sanitized"] = "sanitized"
+    sql_comment: bool = False
     service_name: str = "unknown_service"
     has_resource_detectors: bool = False
     """`OTEL_EXPERIMENTAL_RESOURCE_DETECTORS` names some."""
@@ -572,6 +574,13 @@ VARIABLES: tuple[Variable, ...] = (
         "sanitized",
         "how much of a statement is recorded: `none`, `summary`, `sanitized`",
         _one_of("none", "summary", "sanitized"),
+    ),
+    Variable(
+        OTEL_AUDIT_SQL_COMMENT,
+        "sql_comment",
+        "false",
+        "send the trace along with every statement, in a comment (`traceparent`), for the database's own log",
+        _boolean,
     ),
     Variable(
         OTEL_AUDIT_EXPORTER,
