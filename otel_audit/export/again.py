@@ -10,7 +10,7 @@ from pathlib import Path
 
 from otel_audit.export.courier import Courier
 from otel_audit.export.encoding import Encoder
-from otel_audit.export.outbox import request_of_one
+from otel_audit.export.outbox import request_of
 from otel_audit.export.outcome import Delivered, Retry
 from otel_audit.export.quarantine import Quarantine
 from otel_audit.export.streams import read_lines
@@ -65,7 +65,7 @@ class Again:
         for service in self._services():
             for path in segments(service / stream)[:1]:
                 for opened in read_lines(path, 0):
-                    return request_of_one(body, opened.body, self._encoder, self._scope)
+                    return request_of((body,), opened.body, self._encoder, self._scope)
         return b""
 
 

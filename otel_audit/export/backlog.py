@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from otel_audit.evidence.canonical import decode
 from otel_audit.export.encoding import Encoder
 from otel_audit.export.outbox import Outbox
-from otel_audit.export.streams import DiskLines, size_bytes
+from otel_audit.export.streams import DiskLines, read_lines, size_bytes
 from otel_audit.spool.delivered import read_cursor
 from otel_audit.spool.ends import read_end
-from otel_audit.spool.layout import ENDED, EXPORT_LOCK, stream_directories
+from otel_audit.spool.layout import ENDED, EXPORT_LOCK, segments, stream_directories
 from otel_audit.spool.live import LiveStream
 from otel_audit.spool.ownership import acquire
 
@@ -45,6 +46,8 @@ class SpoolBacklog:
         self._finished: set[str] = set()
         self._seen: dict[str, tuple[int, bool]] = {}
         """Size, and whether it had ended, when nothing was left of a stream that may still grow."""
+        self._held_back: dict[str, int] = {}
+        """How often a stream was given back because it waited for others."""
 
     def own(self, directory: Path, live: LiveStream) -> Outbox | None:
         """The outbox of a stream that this process writes; None while another process delivers it.
@@ -65,16 +68,28 @@ class SpoolBacklog:
     def find(self) -> Iterator[Outbox]:
         """See `Backlog.find`."""
         present: set[str] = set()
+        due: list[Path] = []
         for service in self.services():
             for directory in stream_directories(service):
                 present.add(directory.name)
-                if len(self._out) < MAX_OPEN and self._is_due(directory):
-                    ownership = acquire(directory, EXPORT_LOCK)
-                    if ownership is not None:
-                        self._out.add(directory.name)
-                        yield Outbox(DiskLines(directory, ownership), self._encoder, self._scope)
+                if self._is_due(directory):
+                    due.append(directory)
         self._finished &= present
         self._seen = {stream: seen for stream, seen in self._seen.items() if stream in present}
+        self._held_back = {stream: times for stream, times in self._held_back.items() if stream in present}
+        for directory in sorted(due, key=self._rank):
+            if len(self._out) >= MAX_OPEN:
+                return
+            ownership = acquire(directory, EXPORT_LOCK)
+            if ownership is not None:
+                self._out.add(directory.name)
+                yield Outbox(DiskLines(directory, ownership), self._encoder, self._scope)
+
+    def _rank(self, directory: Path) -> tuple[int, str]:
+        """Oldest first, which younger ones name; whoever was held back comes after those that were not."""
+        first = next((line for path in segments(directory)[:1] for line in read_lines(path, 0)), None)
+        members = None if first is None else decode(first.body)
+        return self._held_back.get(directory.name, 0), str((members or {}).get("observed"))
 
     def _is_due(self, directory: Path) -> bool:
         stream = directory.name
@@ -93,6 +108,8 @@ class SpoolBacklog:
         self._out.discard(outbox.stream)
         if outbox.is_done:
             self._finished.add(outbox.stream)
+        elif outbox.held_back_by:
+            self._held_back[outbox.stream] = self._held_back.get(outbox.stream, 0) + 1
         elif isinstance(outbox.lines, DiskLines):
             directory = outbox.lines.directory
             self._seen[outbox.stream] = (size_bytes(directory), (directory / ENDED).exists())

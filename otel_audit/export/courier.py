@@ -79,6 +79,11 @@ class Courier:
         """Begin with a new connection: the last one failed."""
         self._transport.renew()
 
+    def knock(self) -> Retry | None:
+        """Send a request without records; None when the sink answers as to one that it takes, or finds bad."""
+        outcome = self._send_bytes(b"", 0)
+        return outcome if isinstance(outcome, Retry) else None
+
     def try_again(self, request: bytes, count: int) -> Outcome:
         """Send one request outside of any batch."""
         return self._send_bytes(request, count)

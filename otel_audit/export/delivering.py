@@ -21,6 +21,9 @@ class Pace:
     """After an outage of any length the first record arrives within this time."""
     look_every_s: float = 5.0
     """How often a thread looks for streams that ended elsewhere."""
+    patience_s: float = 60.0
+    """How long a stream that another process delivers may stand still before those that name it go ahead of it:
+    twice the longest delay."""
 
 
 @dataclass(frozen=True, slots=True)

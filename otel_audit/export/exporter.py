@@ -130,7 +130,7 @@ class Exporter:
             idle_s = loop.turn(own_only=is_ending)
             if idle_s <= 0:
                 continue
-            if is_ending and not 0 < loop.drain.failures < _TRIES_AT_THE_END:
+            if is_ending and not (0 < loop.drain.failures < _TRIES_AT_THE_END or loop.drain.is_waiting):
                 return
             self._wake.wait(min(idle_s, 1.0) if waiting or is_ending else idle_s)
             self._wake.clear()

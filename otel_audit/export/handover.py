@@ -222,8 +222,7 @@ class Handover:
         """Adopted records leave with the recovery that vouches for them; it may go twice ("Recovery")."""
         voucher = followed.lines.voucher()
         if voucher is not None:
-            recovery, opened = voucher
-            self.next.on_emit(log_record(recovery, resource_of(opened)))
+            self.next.on_emit(log_record(voucher.lines[-1], resource_of(voucher.opened)))
 
     def _log_record(self, followed: _Followed, line: Line) -> ReadWriteLogRecord:
         if followed.resource is None:

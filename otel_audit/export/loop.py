@@ -118,7 +118,7 @@ class Loop:
     def turn(self, *, own_only: bool = False) -> float:
         """Do one thing; returns after how many seconds there is more to do, 0 if there may be."""
         now_s = time.monotonic()
-        if not own_only and now_s >= self._look_at_s:
+        if (not own_only or self.drain.is_waiting) and now_s >= self._look_at_s:
             self._look(now_s)
         idle_s = self.drain.step(now_s, own_only=own_only)
         if idle_s > 0 and not own_only and self._try_again(now_s):

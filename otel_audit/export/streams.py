@@ -10,13 +10,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from otel_audit.evidence.canonical import MAX_RECORD_BYTES
-from otel_audit.export.outbox import Extent, Line
+from otel_audit.evidence.canonical import MAX_RECORD_BYTES, decode
+from otel_audit.export.outbox import Extent, Line, Voucher
+from otel_audit.export.precedence import Named
 from otel_audit.spool.delivered import Cursor, read_cursor, write_cursor
 from otel_audit.spool.ends import read_end, sync_file
-from otel_audit.spool.layout import segments
+from otel_audit.spool.layout import ENDED, EXPORT_LOCK, segments
 from otel_audit.spool.live import LiveStream
-from otel_audit.spool.ownership import Ownership, is_held
+from otel_audit.spool.ownership import Ownership, is_held, is_held_here
 from otel_audit.spool.recovery import recovered_by
 from otel_audit.spool.storage import MemorySlot, MemoryStorage
 from otel_audit.spool.tail import read_tail
@@ -65,19 +66,46 @@ class DiskLines:
             if path.name >= cursor.segment:
                 yield from read_lines(path, cursor.offset if path.name == cursor.segment else 0)
 
-    def voucher(self) -> tuple[bytes, bytes] | None:
+    def voucher(self) -> Voucher | None:
         """See `Lines.voucher`; None also where the stream that says it is no longer kept: then it was delivered."""
         by = recovered_by(self.directory)
         if by is None:
             return None
         needle = f'"audit.recovered.stream":"{self.stream}"'.encode()
-        opened = b""
+        opened, unsigned = b"", list[bytes]()
+        seq = signed_seq = 0
         for path in segments(self.directory.parent / by):
             for line in read_lines(path, 0):
+                seq += 1
                 opened = opened or line.body
+                unsigned.append(line.body)
                 if needle in line.body:
-                    return line.body, opened
+                    return Voucher(Named(by, signed_seq), opened, tuple(unsigned))
+                if _is_signed(line.body):
+                    signed_seq, unsigned = seq, []
         return None
+
+    def reached(self, stream: str) -> int | None:
+        """See `Lines.reached`.
+
+        What a dead process left is waited for: somebody ends it, and then delivers it. What a living one writes is
+        waited for where somebody delivers it.
+        """
+        directory = self.directory.parent / stream
+        try:
+            seq = read_cursor(directory).seq
+            if seq == 0 and not directory.exists():
+                return None
+            return seq if self._may_arrive(directory) else None
+        except FileNotFoundError:  # retired meanwhile: it was delivered, or never will be
+            return None
+
+    def _may_arrive(self, directory: Path) -> bool:
+        """Whether somebody delivers a stream, or will once it has ended."""
+        if (directory / ENDED).exists() or is_held(directory, EXPORT_LOCK):
+            return True
+        is_recovered = is_held_here(directory) or recovered_by(directory) is not None
+        return is_recovered or not is_held(directory)
 
     def cursor(self) -> Cursor:
         """See `Lines.cursor`; from the beginning where the file is not what the cursor was made for."""
@@ -105,6 +133,11 @@ class DiskLines:
     def release(self) -> None:
         """See `Lines.release`."""
         self._ownership.release()
+
+
+def _is_signed(body: bytes) -> bool:
+    members = decode(body) if b',"sig":"' in body else None
+    return members is not None and "sig" in members
 
 
 def read_lines(path: Path, offset: int) -> Iterator[Line]:
@@ -150,6 +183,9 @@ class MemoryLines:
 
     def voucher(self) -> None:
         """Nothing is recovered in memory."""
+
+    def reached(self, stream: str) -> None:
+        """See `Lines.reached`; what this process does not deliver is not there."""
 
     def cursor(self) -> Cursor:
         """See `Lines.cursor`."""

@@ -93,13 +93,13 @@ def _open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def is_held(stream_directory: Path) -> bool:
-    """Whether some process, this one or another, writes the stream.
+def is_held(stream_directory: Path, lock: str = LOCK) -> bool:
+    """Whether some process, this one or another, has the stream's lock, by default the writer's.
 
     Raises:
         OSError: the lock file is there and cannot be opened.
     """
-    path = stream_directory / LOCK
+    path = stream_directory / lock
     with _threads:
         if str(path) in _held:
             return True

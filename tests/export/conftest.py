@@ -109,7 +109,7 @@ def app(spool: Path) -> Iterator[MakeApp]:
     """Start one more process's worth of auditing; delays after failures are a tenth of a second at most."""
     made: list[App] = []
 
-    def make(sink: Any, **variables: str) -> App:
+    def make(sink: Any, patience_s: float = 0.3, **variables: str) -> App:
         settings = Settings.from_environ(environment(spool, sink, **variables))
         make_directory(spool)
         alarms = Alarms()
@@ -123,7 +123,7 @@ def app(spool: Path) -> Iterator[MakeApp]:
             alarms,
             place=None if settings.directory is None else place_name(spool),
             delivers=True,
-            pace=Pace(0.02, 0.1, 0.2),
+            pace=Pace(0.02, 0.1, 0.2, patience_s),
         )
         made.append(App(pipeline, alarms))
         return made[-1]
