@@ -6,6 +6,7 @@ depend on an orderly end. Each step may fail on its own: it is noted as an alarm
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -181,10 +182,16 @@ class Keeper:
         """Bring a segment back that was unlinked under us, from the descriptor that outlives it."""
         writer = self._writer
         live = writer.live
-        if live is None or live.slot.is_in_place():
+        if live is None or (live.slot.is_held() and live.slot.is_in_place()):
             return
         with writer.making():
-            if writer.live is not live or live.slot.is_in_place():
+            if writer.live is not live:
+                return
+            if not live.slot.is_held():
+                # close_fds in a daemon's start, say: what stands there is whole, and others may end it by now
+                writer.give_up(live, OSError(errno.EBADF, "file or lock was closed by other code of this process"))
+                return
+            if live.slot.is_in_place():
                 return
             try:
                 live.slot.restore()

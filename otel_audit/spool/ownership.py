@@ -14,9 +14,11 @@ import os
 import threading
 from pathlib import Path
 
+from otel_audit.forks import in_child, is_unforked, notice_fork
+from otel_audit.spool.descriptor import Descriptor
 from otel_audit.spool.layout import LOCK
 
-_held: dict[str, int] = {}
+_held: dict[str, Descriptor] = {}
 """Paths of the locks that this process holds, and their descriptors."""
 
 _threads = threading.Lock()
@@ -27,9 +29,23 @@ class Ownership:
 
     __slots__ = ("_path", "descriptor")
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: Descriptor) -> None:
         self._path = path
         self.descriptor = descriptor
+
+    def is_held(self) -> bool:
+        """Whether it still is this process's.
+
+        Other code that closes the descriptor, or opens the file once more and closes that, drops the lock; in the
+        second case it is taken again here, unless somebody else was quicker.
+        """
+        if not self.descriptor.is_ours:
+            return False
+        try:
+            fcntl.lockf(self.descriptor.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def move(self, directory: Path) -> None:
         """Rename the directory; the lock goes with it.
@@ -50,20 +66,21 @@ class Ownership:
         """
         descriptor = _open_lock(self._path)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(descriptor)
+            descriptor.close()
             raise
         stale, self.descriptor = self.descriptor, descriptor
         _held[str(self._path)] = descriptor
-        os.close(stale)
+        stale.close()
 
     def release(self) -> None:
         """Give it back; safe to call twice, and after a fork, where there is nothing to give."""
+        _notice()
         with _threads:
-            if _held.get(str(self._path)) == self.descriptor:
+            if _held.get(str(self._path)) is self.descriptor:
                 del _held[str(self._path)]
-                os.close(self.descriptor)
+                self.descriptor.close()
 
 
 def acquire(stream_directory: Path, lock: str = LOCK) -> Ownership | None:
@@ -72,25 +89,26 @@ def acquire(stream_directory: Path, lock: str = LOCK) -> Ownership | None:
     Raises:
         OSError: the lock file cannot be made or opened.
     """
+    _notice()
     path = stream_directory / lock
     with _threads:  # the kernel's lock keeps processes apart, not threads
         if str(path) in _held:
             return None
         descriptor = _open_lock(path)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # POSIX allows EAGAIN and EACCES
-            os.close(descriptor)
+            descriptor.close()
             return None
         except OSError:
-            os.close(descriptor)
+            descriptor.close()
             raise
         _held[str(path)] = descriptor
         return Ownership(path, descriptor)
 
 
-def _open_lock(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _open_lock(path: Path) -> Descriptor:
+    return Descriptor(path, os.O_RDWR | os.O_CREAT)
 
 
 def is_held(stream_directory: Path, lock: str = LOCK) -> bool:
@@ -118,7 +136,13 @@ def is_held(stream_directory: Path, lock: str = LOCK) -> bool:
 
 def is_held_here(stream_directory: Path) -> bool:
     """True for a stream that this process writes, or is just recovering."""
+    _notice()
     return str(stream_directory / LOCK) in _held
+
+
+def _notice() -> None:
+    if not is_unforked[0]:
+        notice_fork()
 
 
 def _forget_parents() -> None:
@@ -126,8 +150,8 @@ def _forget_parents() -> None:
     global _threads  # noqa: PLW0603 - a thread that held it does not exist here
     _threads = threading.Lock()
     for descriptor in _held.values():
-        os.close(descriptor)
+        descriptor.close()
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_forget_parents)
+in_child(_forget_parents)

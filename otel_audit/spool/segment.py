@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from otel_audit.spool.descriptor import Descriptor
 from otel_audit.spool.layout import segment_name, sync_directory
 
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -55,12 +56,13 @@ class Segment:
         self.size_bytes = 0
         self._may_grow = may_grow
         self._reserved_bytes = 0
-        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._file = Descriptor(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+        self.descriptor = self._file.number
         try:
             self.reserve(RESERVE_STEP_BYTES)
             sync_directory(directory)
         except OSError:
-            os.close(self.descriptor)
+            self._file.close()
             self.path.unlink()
             raise
 
@@ -80,6 +82,8 @@ class Segment:
         end = self.size_bytes + size + (0 if is_lifecycle else LIFECYCLE_RESERVE_BYTES)
         if end > self._reserved_bytes:
             self.reserve(max(RESERVE_STEP_BYTES, end - self._reserved_bytes))
+        elif is_lifecycle or self._file.is_exposed:  # 1 µs, too much for every event: `descriptor` says what else
+            self._file.check(self.path)
         written = _write(self.descriptor, line, size)
         while written < 0 and ctypes.get_errno() == errno.EINTR:
             written = _write(self.descriptor, line, size)
@@ -93,6 +97,7 @@ class Segment:
         Raises:
             OSError: part of it does, or it cannot be told.
         """
+        self._file.check(self.path)
         size = os.fstat(self.descriptor).st_size
         if os.pread(self.descriptor, len(line), max(0, size - len(line))) == line:
             self.size_bytes = size
@@ -107,7 +112,9 @@ class Segment:
         Raises:
             NoSpace: the volume, a quota or the spool's own limit is full, or cannot be asked (no descriptor
                 is left, say): no line was begun, and the segment goes on when that is over.
+            OSError: its descriptor was closed by somebody else.
         """
+        self._file.check(self.path)
         try:
             may_grow = self._may_grow(size_bytes)
         except OSError as error:
@@ -125,7 +132,12 @@ class Segment:
         Raises:
             OSError: it may not be durable, and a second try would not tell (Linux marks the pages clean).
         """
+        self._file.check(self.path)
         os.fdatasync(self.descriptor)
+
+    def is_held(self) -> bool:
+        """False once its descriptor was closed by somebody else."""
+        return self._file.is_ours
 
     def is_in_place(self) -> bool:
         """False once the file was unlinked, or replaced, under its path."""
@@ -142,24 +154,25 @@ class Segment:
         Raises:
             OSError: it cannot be written; the segment goes on where it was.
         """
+        self._file.check(self.path)
         draft = self.path.with_suffix(".draft")  # the path may name this very file again by now
-        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        file = Descriptor(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         try:
             offset = 0
             while block := os.pread(self.descriptor, 1 << 20, offset):
                 view = memoryview(block)
                 while view:
-                    view = view[os.write(descriptor, view) :]
+                    view = view[os.write(file.number, view) :]
                 offset += len(block)
-            os.fsync(descriptor)
+            os.fsync(file.number)
             draft.replace(self.path)
             sync_directory(self.path.parent)
         except OSError:
-            os.close(descriptor)
+            file.close()
             raise
         # the new one first: a child forked in between must not close a number that is no longer ours
-        stale, self.descriptor = self.descriptor, descriptor
-        os.close(stale)
+        stale, self._file, self.descriptor = self._file, file, file.number
+        stale.close()
         self._reserved_bytes = self.size_bytes
         self.reserve(RESERVE_STEP_BYTES)
 
@@ -169,14 +182,15 @@ class Segment:
         Raises:
             OSError: the room could not be given back; the descriptor is closed all the same.
         """
+        self._file.check(self.path)
         try:
             os.ftruncate(self.descriptor, self.size_bytes)
         finally:
-            os.close(self.descriptor)
+            self._file.close()
 
     def abandon(self) -> None:
         """Close the descriptor and leave the file as it is: after a fork, or after a failed write."""
-        os.close(self.descriptor)
+        self._file.close()
 
     def _raise_from(self, written: int, size: int) -> None:
         if written < 0:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from otel_audit.spool.ends import Head, heads_to_name
-from otel_audit.spool.layout import LOCK, UNLOCKED, make_directory, service_directory, sync_directory
+from otel_audit.spool.layout import ENDED, LOCK, UNLOCKED, make_directory, service_directory, sync_directory
 from otel_audit.spool.ownership import Ownership, acquire
 from otel_audit.spool.room import Room
 from otel_audit.spool.segment import NoSpace, Segment
@@ -41,6 +41,10 @@ class Slot(Protocol):
 
     def sync(self) -> None:
         """Make what was appended durable."""
+        ...
+
+    def is_held(self) -> bool:
+        """False once this process may no longer write there."""
         ...
 
     def is_in_place(self) -> bool:
@@ -94,6 +98,10 @@ class DiskSlot(Segment):
     def release(self) -> None:
         """Let others see that nothing will follow from here."""
         self._ownership.release()
+
+    def is_held(self) -> bool:
+        """False once other code closed what this process holds, or another process ended the stream."""
+        return super().is_held() and self._ownership.is_held() and not (self.path.parent / ENDED).exists()
 
     def restore(self) -> None:
         """Write the segment anew from its descriptor, which an unlinked file outlives.
@@ -187,6 +195,8 @@ class MemorySlot:
     def is_in_place(self) -> bool:
         """Memory is where it was."""
         return True
+
+    is_held = is_in_place
 
     def sync(self) -> None:
         """Nothing outlives the process: `durability` in the open record says so."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import threading
 import weakref
 from collections import deque
@@ -23,6 +22,7 @@ from otel_audit.errors import IdentityError, NoRoom, NotConfigured
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
 from otel_audit.evidence.members import Members
 from otel_audit.evidence.stream import CloseReason, Declaration
+from otel_audit.forks import in_child, is_unforked, notice_fork
 from otel_audit.receipt import NOT_RECORDED, Receipt
 from otel_audit.spool.alarm import Alarms
 from otel_audit.spool.gaps import WHAT_NOW, GapReason, Gaps
@@ -78,7 +78,6 @@ class Writer:
         """Streams that end here, each with the one that goes on; the keeper finishes them."""
         self.has_given_up = False
         """A stream of this very process waits to be recovered."""
-        self._pid = os.getpid()
         self.tally = WriterTally()
         self.lock = threading.RLock()
         """Held while a record is made and written, never while waiting for a disk's sync."""
@@ -102,8 +101,8 @@ class Writer:
         Raises:
             NotConfigured: after `shut`.
         """
-        if os.getpid() != self._pid:
-            self.forget_parent()
+        if not is_unforked[0]:
+            notice_fork()
         with self.lock:
             if self._is_busy:
                 receipt = Receipt(False)
@@ -125,6 +124,7 @@ class Writer:
 
     def lose(self, reason: GapReason, happened: int | None = None, error: Exception | None = None) -> Receipt:
         """Count an event that could not be recorded; returns what `emit` answers then."""
+        _notice()
         with self.lock:
             now = self.clock.unix_nano()
             self._gaps.add(reason, now if happened is None else happened, now)
@@ -144,6 +144,7 @@ class Writer:
 
     def skip(self) -> None:
         """Count an event that the policy left out; it does not open a stream."""
+        _notice()
         with self.lock:
             self.tally.skipped += 1
             if self.live is None:
@@ -212,6 +213,7 @@ class Writer:
 
         A signal handler, or a finaliser that the garbage collector runs in any thread at any allocation, may emit.
         """
+        _notice()
         with self.lock:
             was_busy, self._is_busy = self._is_busy, True
             try:
@@ -220,7 +222,9 @@ class Writer:
                 self._drop_broken()
                 raise
             finally:
-                self._is_busy = was_busy
+                # an inner one that a handler's exception met in its beginning ends after the outer one
+                if not was_busy:
+                    self._is_busy = False
         if not was_busy:
             self._do_later()
             self.alarms.say()
@@ -451,6 +455,7 @@ class Writer:
 
     def take_ended(self) -> list[tuple[LiveStream, LiveStream | None]]:
         """Streams that were closed since the last call, each with the one that goes on."""
+        _notice()
         with self.lock:
             ended, self.ended = self.ended, []
         return ended
@@ -459,6 +464,7 @@ class Writer:
 
     def when_idle(self, action: Callable[[], object]) -> None:
         """Do *action* now, or, called from within a record of this very thread, right after that record."""
+        _notice()
         with self.lock:
             if self._is_busy:
                 self._later.append(action)
@@ -513,9 +519,14 @@ def _reason(error: Exception) -> GapReason:
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
+def _notice() -> None:
+    if not is_unforked[0]:
+        notice_fork()
+
+
 def _forget_parents() -> None:
     for writer in _writers:
         writer.forget_parent()
 
 
-os.register_at_fork(after_in_child=_forget_parents)
+in_child(_forget_parents)

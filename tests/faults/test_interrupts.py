@@ -180,3 +180,20 @@ def test_an_event_of_a_handler_or_finaliser_at_any_point_follows_in_the_chain(
     assert len(inside) >= 20
     assert all(receipt.recorded for receipt in inside)
     state.assert_verified()
+
+
+def test_an_interrupt_between_an_outer_and_an_inner_hold_of_the_writer_leaves_it_usable(spool: Path) -> None:
+    """The inner one is let go of by the collector, after the outer: it must not put back what it had found."""
+    pipeline = pipeline_on(spool)
+    writer = pipeline.writer
+
+    def act() -> None:
+        with writer.making(), writer.making():
+            pass
+
+    at = 0
+    while interrupted(act, at):
+        assert pipeline.record(EVENT).recorded
+        at += 1
+    assert at > 5
+    pipeline.shutdown(5.0)

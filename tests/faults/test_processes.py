@@ -11,30 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.autoload.servers import Program, Spool, Start, wait_for
-
-PRELUDE = """
-import os, signal, sys, threading, time
-import otel_audit
-otel_audit.configure()
-audit = otel_audit.get_audit_logger("test")
-def emit(name="item.read"):
-    return audit.emit(name, action="READ", target=otel_audit.Target(str(os.getpid()), "process"))
-"""
-
-
-def run(launch: Start, program: str, **environment: str) -> Program:
-    return launch(sys.executable, "-c", PRELUDE + program, **environment)
-
-
-def assert_each_process_has_its_events(state: Spool, ends: dict[str, int]) -> None:
-    """Every event stands in the stream of the process that emitted it; streams ended as counted."""
-    for pid, records in state.by_pid().items():
-        events = [record for record in records if not record["event"].startswith("audit.")]
-        assert events, "a stream without an event"
-        assert {record["target"]["id"] for record in events} == {str(pid)}
-    assert {end: state.ends().count(end) for end in set(state.ends())} == ends
-
+from tests.autoload.servers import Spool, Start, wait_for
+from tests.faults.emitting import PRELUDE, assert_each_process_has_its_events, run
 
 # Children -------------------------------------------------------------------------------------------------
 
