@@ -104,7 +104,8 @@ def acquire(stream_directory: Path, lock: str = LOCK) -> Ownership | None:
             descriptor.close()
             raise
         _held[str(path)] = descriptor
-        return Ownership(path, descriptor)
+        owned = Ownership(path, descriptor)
+    return owned
 
 
 def _open_lock(path: Path) -> Descriptor:
