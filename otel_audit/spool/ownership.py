@@ -105,7 +105,7 @@ def acquire(stream_directory: Path, lock: str = LOCK) -> Ownership | None:
             raise
         _held[str(path)] = descriptor
         owned = Ownership(path, descriptor)
-    return owned
+    return owned  # noqa: RET504 - not within the lock: an exception of a handler must not meet the way out of it
 
 
 def _open_lock(path: Path) -> Descriptor:
