@@ -79,6 +79,8 @@ class Program:
     def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str], name: str) -> None:
         self.output = folder / f"{name}.log"
         self.folder = folder
+        self.address: str | None = None
+        """Where it listens, for a program that does not print it."""
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
@@ -114,7 +116,7 @@ class Program:
     @property
     def url(self) -> str:
         """Where it listens, once it says so."""
-        return self.wait_for_line(_ADDRESS.pattern)
+        return self.address or self.wait_for_line(_ADDRESS.pattern)
 
     def get(self, path: str, **headers: str) -> str:
         """The body of a GET, whatever its status, retried until a worker answers."""
