@@ -21,12 +21,12 @@ def bodies(home: Path) -> list[Body]:
 def question(home: Path) -> Question:
     said = json.loads((home / "expected.json").read_text())
     pem, place = (home / "trust.pem").read_bytes(), home / "place"
-    names = {name for name in (said["place"], place.read_text().strip() if place.exists() else "") if name}
     return Question(
         anchors=x509.load_pem_x509_certificates(pem) if pem.strip() else [],
         now=moment(said["now"]), grace=said["grace_s"] * SECOND,
         keep=None if said["keep_s"] is None else said["keep_s"] * SECOND,
-        places=names, witnesses=said["witness"], until=moment(said["until"]) if "until" in said else None,
+        places={0: place.read_text().strip() if place.exists() else said["place"]}, witnesses=said["witness"],
+        until=moment(said["until"]) if "until" in said else None,
     )  # fmt: skip
 
 

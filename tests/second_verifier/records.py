@@ -38,8 +38,17 @@ def integer(value: object) -> bool:
     return type(value) is int and -(2**53) < value < 2**53
 
 
+def count(value: Any) -> bool:
+    return integer(value) and value >= 0
+
+
 def number(value: Any) -> bool:
     return integer(value) and value >= 1
+
+
+def reference(value: Any) -> bool:
+    form = like("[0-9a-f]{32}:[1-9][0-9]{0,15}:[0-9a-f]{64}")
+    return form(value) and number(int(value.split(":")[1]))
 
 
 def moment(text: str) -> int:
@@ -48,7 +57,9 @@ def moment(text: str) -> int:
     if not found:
         raise ValueError(text)
     year, month, day, hour, minute, second, fraction = map(int, found.groups())
-    seconds = date(year, month, day).toordinal() * 86_400 + hour * 3600 + minute * 60 + second
+    # The calendar repeats after 400 years; Python's has no year 0, which RFC 3339 has.
+    days = date(year % 400 + 400, month, day).toordinal() + (year // 400 - 1) * 146_097
+    seconds = days * 86_400 + hour * 3600 + minute * 60 + second
     return seconds * SECOND + fraction
 
 
@@ -58,13 +69,13 @@ def instant(when: datetime) -> int:
 
 def time(value: Any) -> bool:
     try:
-        return isinstance(value, str) and moment(value) > 0
-    except ValueError:
+        moment(value)
+    except (ValueError, TypeError):
         return False
+    return True
 
 
 TEXT, ANY, ID, HASH = like(".+"), like(".*"), like("[0-9a-f]{32}"), like("[0-9a-f]{64}")
-REFERENCE = like("[0-9a-f]{32}:[1-9][0-9]{0,15}:[0-9a-f]{64}")
 FLAG: Check = lambda value: isinstance(value, bool)  # noqa: E731 - a row of checks reads better than defs
 SYSTEM = {"id": "otel-audit", "type": "system"}
 TOP: dict[str, Check] = {
@@ -78,30 +89,34 @@ TOP: dict[str, Check] = {
 }  # fmt: skip
 ALWAYS = {"schema", "stream", "seq", "time", "observed", "event", "actor", "action", "outcome"}
 AUTH = one_of("session", "basic", "bearer", "mtls", "api-key", "proxy-header", "explicit", "none")
-SEAL: dict[str, Check] = {f"audit.seal.{name}": integer for name in ("size", "dropped", "skipped")}
+SEAL: dict[str, Check] = {f"audit.seal.{name}": count for name in ("size", "dropped", "skipped")}
 SEAL["audit.seal.root"] = HASH
 NEXT_BY: dict[str, Check] = {"audit.seal.next_by": time}
-PREDECESSORS: dict[str, Check] = {"audit.predecessors": listed(REFERENCE, 200)}
+PREDECESSORS: dict[str, Check] = {"audit.predecessors": listed(reference, 200)}
 LIFECYCLE: dict[str, dict[str, Check]] = {
     "audit.stream.open": PREDECESSORS | NEXT_BY | {
         "audit.certificate": listed(ANY), "audit.sign": one_of("seal", "record"), "audit.seal.interval_ms": integer,
         "audit.heartbeat.interval_ms": integer, "audit.policy.digest": HASH, "audit.fail_mode": ANY,
-        "audit.durability": one_of("disk", "memory"), "service.name": ANY,
+        "audit.durability": one_of("disk", "memory"), "service.name": TEXT,
     },
     "audit.policy": {"audit.policy.text": ANY, "audit.policy.digest": HASH},
     "audit.seal": SEAL | NEXT_BY,
     "audit.stream.close": SEAL | {"audit.reason": one_of("shutdown", "rotation", "clock")},
     "audit.stream.recovered": {
         "audit.recovered.stream": ID, "audit.recovered.seq": number, "audit.recovered.hash": HASH,
-        "audit.recovered.sealed": number, "audit.recovered.torn_bytes": integer,
+        "audit.recovered.sealed": count, "audit.recovered.torn_bytes": count,
     },
     "audit.stream.linked": PREDECESSORS,
-    "audit.gap": {"audit.gap.count": integer, "audit.gap.from": time, "audit.gap.to": time, "audit.reason": ANY},
+    "audit.gap": {"audit.gap.count": count, "audit.gap.from": ANY, "audit.gap.to": ANY, "audit.reason": ANY},
     "audit.retired": {
-        "audit.retired.place": ANY, "audit.retired.streams": listed(ID, 1000), "audit.retired.records": integer,
+        "audit.retired.place": ANY, "audit.retired.streams": listed(ID, 1000), "audit.retired.records": count,
         "audit.retired.ended": time, "audit.retired.delivered": FLAG, "audit.policy.digest": HASH,
     },
 }  # fmt: skip
+OF_THE_PAGE = {name for row in LIFECYCLE.values() for name in row} | {
+    "audit.successor", "audit.coverage.digest", "audit.actor.claimed", "audit.truncated",
+}  # fmt: skip
+"""Names beginning with `audit.` that `context` may have."""
 OPEN, CLOSE, RECOVERED, RETIRED = (
     "audit.stream.open",
     "audit.stream.close",
@@ -125,7 +140,9 @@ def is_thing(value: Any, kind: Check) -> bool:
 def is_context(value: Any) -> bool:
     single: tuple[Check, ...] = (ANY, FLAG, integer)
     return is_object(value) and all(
-        like("[!-~]{1,256}")(name) and any(check(item) or listed(check)(item) for check in single)
+        like("[!-~]{1,256}")(name)
+        and (name in OF_THE_PAGE or not name.startswith("audit."))
+        and any(check(item) or listed(check)(item) for check in single)
         for name, item in value.items()
     )
 

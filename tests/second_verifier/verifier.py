@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509 import Certificate
 
 from tests.second_verifier.index import agrees
-from tests.second_verifier.keys import judge_path, verifies
 from tests.second_verifier.records import (
     CLOSE,
     LIFECYCLE,
@@ -28,6 +26,7 @@ from tests.second_verifier.records import (
     moment,
     parse,
 )
+from tests.second_verifier.streams import Stream, certificate_of, end_of, intervals, references_of, root
 
 TAMPERED = (
     "malformed", "forked", "missing", "altered", "bad-signature", "wrong-root", "untrusted-key",
@@ -57,7 +56,8 @@ class Question:
     now: int
     grace: int = 0
     keep: int | None = None
-    places: Collection[str] = ()
+    places: Mapping[int, str | None] = field(default_factory=dict[int, str | None])
+    """Of each source its name, if it has one."""
     witnesses: Sequence[str] = ()
     until: int | None = None
     """The end of the period asked about; the bodies are then those of "Windows"."""
@@ -73,46 +73,6 @@ class Answer:
     loose: set[str] = field(default_factory=set[str])
     pending: int = 0
     adopted: int = 0
-
-
-class Stream:
-    """The records of one stream, by `seq`: more than one at a `seq` that is forked."""
-
-    def __init__(self, anchors: Sequence[Certificate]) -> None:
-        self.records: dict[int, dict[bytes, Json]] = defaultdict(dict)
-        self.holders: dict[bytes, set[int]] = defaultdict(set)
-        self.anchors = anchors
-
-    def settle(self) -> None:
-        """Read the open: what the rest is judged by."""
-        opens = [one for one in self.records.get(1, {}).values() if one["event"] == OPEN]
-        self.open = opens[0] if opens else None
-        self.certificate, self.path_finding = judge_path(self.open, self.anchors) if self.open else (None, "")
-        self.is_good = bool(self.open and self.anchors and not self.path_finding)
-        key = self.certificate and self.certificate.public_key()
-        raw = key.public_bytes_raw() if isinstance(key, ed25519.Ed25519PublicKey) else b""
-        self.signed = {body for _, body, one in self.all() if verifies(raw, one)}
-
-    def all(self) -> list[tuple[int, bytes, Json]]:
-        return [(seq, body, one) for seq, two in sorted(self.records.items()) for body, one in two.items()]
-
-    def closes(self) -> list[int]:
-        return [seq for seq, _, one in self.all() if one["event"] == CLOSE]
-
-    def tear(self, last: int) -> None:
-        """ "In a recovered stream unsigned lines after the recovered record are torn too"."""
-        for seq, body, one in self.all():
-            if seq > last and "sig" not in one:
-                del self.records[seq][body]
-        self.records = defaultdict(dict, {seq: here for seq, here in self.records.items() if here})
-
-
-def root(leaves: Sequence[bytes]) -> bytes:
-    """RFC 6962 §2.1."""
-    if len(leaves) < 2:
-        return hashlib.sha256(b"\0" + leaves[0] if leaves else b"").digest()
-    half = 1 << ((len(leaves) - 1).bit_length() - 1)
-    return hashlib.sha256(b"\1" + root(leaves[:half]) + root(leaves[half:])).digest()
 
 
 def verify(bodies: Sequence[Body], asked: Question) -> Answer:
@@ -138,7 +98,7 @@ class Judge:
             stream.records[record["seq"]][body.text] = record
             stream.holders[body.text].add(body.source)
             if not agrees(body.attributes or {}, record):
-                self.add(record["stream"], record["seq"], "index-mismatch")
+                stream.contradicted.add(body.text)
 
     def add(self, stream: str, seq: int, kind: str) -> None:
         self.found.add((stream, seq, kind))
@@ -149,16 +109,11 @@ class Judge:
             self.add("", 0, "no-trust")
         for stream in self.streams.values():
             stream.settle()
-        self.excused = {
-            one
-            for said in self.voices(RETIRED)
-            if said["context"]["audit.retired.place"] in self.asked.places
-            for one in said["context"]["audit.retired.streams"]
-        }
         self.ends = self.recoveries()
         for name, stream in self.streams.items():
-            if name in self.ends:
-                stream.tear(self.ends[name]["context"]["audit.recovered.seq"])
+            stream.tear(max((end_of(one) for one in self.ends.get(name, ())), default=2**53))
+        self.streams = {name: stream for name, stream in self.streams.items() if stream.records}
+        for name, stream in self.streams.items():
             self.chain(name, stream)
             for seq, body, record in stream.all():
                 self.record(name, stream, seq, body, record)
@@ -176,44 +131,38 @@ class Judge:
             answer.verdict = "empty"
         return answer
 
-    def voices(self, event: str) -> Iterator[Json]:
+    def voices(self, event: str, *, pending: bool = False) -> list[Json]:
         """ "Only well-signed records of streams with a good path", and none observed after now: earliest first."""
         heard = [
             record
             for stream in self.streams.values()
             if stream.is_good
             for _, body, record in stream.all()
-            if record["event"] == event and body in stream.signed and moment(record["observed"]) <= self.asked.now
+            if record["event"] == event
+            and body in stream.signed
+            and (pending or moment(record["observed"]) <= self.asked.now)
         ]
-        return iter(sorted(heard, key=lambda one: (one["observed"], one["stream"], one["seq"])))
+        return sorted(heard, key=lambda one: (one["observed"], one["stream"], one["seq"]))
 
-    def recoveries(self) -> dict[str, Json]:
-        """The recovery that ends each stream that has one."""
-        ended: dict[str, tuple[tuple[int, str], Json]] = {}
+    def recoveries(self) -> defaultdict[str, list[Json]]:
+        """Those that end each stream: by another stream, of the same service, earliest first."""
+        ends: defaultdict[str, list[Json]] = defaultdict(list)
         for one in self.voices(RECOVERED):
-            said, place = one["context"], (one["stream"], one["seq"])
-            target = said["audit.recovered.stream"]
-            says = (said["audit.recovered.seq"], said["audit.recovered.hash"])
-            other = self.streams.get(target)
-            if (
-                target == one["stream"]
-                or (other and (other.closes() or self.is_foreign(one["stream"], other)))
-                or ended.setdefault(target, (says, one))[0] != says
-            ):
-                self.add(*place, "misplaced")
-        return {target: one for target, (_, one) in ended.items()}
+            target = one["context"]["audit.recovered.stream"]
+            if target != one["stream"] and not self.is_foreign(one["stream"], target):
+                ends[target].append(one)
+        return ends
 
-    def is_foreign(self, name: str, other: Stream) -> bool:
-        own = self.streams[name].open
-        return bool(own and other.open and own["context"]["service.name"] != other.open["context"]["service.name"])
+    def is_foreign(self, name: str, other: str) -> bool:
+        """Whether two streams that are held are of different services."""
+        opens = [self.streams[one].open for one in (name, other) if one in self.streams]
+        return len({one["context"]["service.name"] for one in opens if one}) > 1
 
     def chain(self, name: str, stream: Stream) -> None:
         """forked, missing, altered, wrong-root."""
         present = sorted(stream.records)
         first = stream.records.get(1, {})
-        certificates = {
-            tuple(one["context"]["audit.certificate"]) for one in first.values() if one["event"] == OPEN
-        }
+        certificates = {certificate_of(one) for one in first.values() if one["event"] == OPEN}
         leaves: list[bytes] | None = []
         run = self.run_start(stream)
         for before, seq in zip([0, *present], present, strict=False):
@@ -228,11 +177,7 @@ class Judge:
                 if seq == before + 1 and seq > 1 and record["prev"] not in hashes:
                     self.add(name, before, "altered")
                 said = record.get("context", {})
-                if (
-                    record["event"] == OPEN
-                    and certificates
-                    and tuple(said["audit.certificate"]) not in certificates
-                ):
+                if record["event"] == OPEN and certificates and certificate_of(record) not in certificates:
                     self.add(name, seq, "forked")
                 is_seal = record["event"] in {"audit.seal", CLOSE}
                 if is_seal and leaves is not None and self.asked.until is None:
@@ -251,7 +196,7 @@ class Judge:
         event, said, seen = record["event"], record.get("context", {}), moment(record["observed"])
         opened: Json = stream.open["context"] if stream.open else {}
         must = event in LIFECYCLE or opened.get("audit.sign") == "record"
-        if ("sig" in record or must) and body not in stream.signed:
+        if body not in stream.signed and (stream.has_key if "sig" in record else must):
             self.add(name, seq, "bad-signature")
         if (event == OPEN) != (seq == 1) or any(close < seq for close in stream.closes()):
             self.add(name, seq, "misplaced")
@@ -265,6 +210,8 @@ class Judge:
             latest = seen + 2 * max(intervals(opened)) * 10**6 + SECOND
             if not seen <= moment(said["audit.seal.next_by"]) <= latest:
                 self.add(name, seq, "misplaced")
+        if body in stream.contradicted:
+            self.add(name, seq, "index-mismatch")
         if seen > self.asked.now:
             self.pending.add(body)
         self.admissions(name, stream, seq, body, record)
@@ -284,10 +231,10 @@ class Judge:
         if event != RETIRED:
             return
         ended = moment(said["audit.retired.ended"])
-        if ended > seen:
+        heard = stream.is_good and body in stream.signed and seen <= self.asked.now
+        if heard and ended > seen:
             self.add(name, seq, "misplaced")
-        is_here = said["audit.retired.place"] in self.asked.places
-        heard = is_here and stream.is_good and body in stream.signed and seen <= self.asked.now
+        heard = heard and said["audit.retired.place"] in self.asked.places.values()
         if heard and self.asked.keep is not None and seen - ended < self.asked.keep:
             self.add(name, seq, "retired-early")
         if heard and self.asked.keep is None and not said["audit.retired.delivered"]:
@@ -298,31 +245,37 @@ class Judge:
         signed = [seq for seq, body, _ in stream.all() if body in stream.signed]
         promises = [
             moment(one["context"]["audit.seal.next_by"])
-            for _, _, one in stream.all()
-            if one["event"] in {OPEN, "audit.seal"}
+            for _, body, one in stream.all()
+            if one["event"] in {OPEN, "audit.seal"} and body in stream.signed
         ]
         last, highest = max(signed, default=0), max(stream.records, default=0)
-        tail = [(body, one) for seq, body, one in stream.all() if seq > last and "sig" not in one]
-        recovery, times = self.ends.get(name), [moment(one["observed"]) for _, _, one in stream.all()]
-        if recovery is None:
-            if stream.closes():
-                return
+        tail = [(body, one) for seq, body, one in stream.all() if seq > last and body not in stream.signed]
+        recoveries, times = self.ends.get(name, []), [moment(one["observed"]) for _, _, one in stream.all()]
+        for seq in signed:
+            if recoveries and seq > min(map(end_of, recoveries)):
+                self.add(name, seq, "rolled-back")
+        if stream.closes():
+            return
+        if not recoveries:
             self.pending.update(body for body, _ in tail)
             goes_on = self.asked.until is not None and max(times, default=0) > self.asked.until
             if promises and not goes_on and self.asked.now > promises[-1] + self.asked.grace:
                 self.add(name, highest, "overdue-seal")
             return
-        where = recovery["context"]["audit.recovered.seq"]
-        for seq, body, _ in stream.all():
-            if seq > where and body in stream.signed:
-                self.add(name, seq, "rolled-back")
-        self.adopted.update(body for body, _ in tail if body not in self.pending)
+        self.adopted.update(body for body, _ in tail)
+        self.pending -= self.adopted
         times = [moment(one["observed"]) for _, one in tail]
         interval = stream.open["context"]["audit.seal.interval_ms"] * 10**6 if stream.open else 0
-        is_late = bool(promises) and moment(recovery["observed"]) > promises[-1]
+        recovered = moment(recoveries[0]["observed"])
+        is_late = bool(promises) and recovered > promises[-1]
         is_late = is_late or any(one > times[0] + interval + 5 * SECOND for one in times)
-        if is_late and not self.is_shared(name, stream, highest):
+        is_whole = end_of(recoveries[0]) <= highest or self.is_due(recovered)
+        if last and is_late and is_whole and not self.is_shared(name, stream, highest):
             self.add(name, last, "unwitnessed-end")
+
+    def is_due(self, said_at: int) -> bool:
+        """Whether what was there then has arrived by now, or never will."""
+        return self.asked.now >= said_at + self.asked.grace
 
     def is_shared(self, name: str, stream: Stream, highest: int) -> bool:
         """Whether "a witness, or another source, has the same last record"."""
@@ -335,36 +288,36 @@ class Judge:
 
     def references(self) -> None:
         """altered, truncated, misplaced, missing-stream: by predecessors, recoveries, successors, witnesses."""
-        asked = self.asked
-        for reference in asked.witnesses:
-            self.follow(reference, asked.now - asked.grace - 1)
-        for event in (OPEN, "audit.stream.linked"):
+        for reference in self.asked.witnesses:
+            self.follow(reference)
+        for event in (OPEN, "audit.stream.linked", RECOVERED, CLOSE):
             for one in self.voices(event):
-                for reference in one["context"]["audit.predecessors"]:
-                    other = self.streams.get(reference[:32])
-                    if other and self.is_foreign(one["stream"], other):
+                for reference in references_of(one):
+                    if self.is_foreign(one["stream"], reference[:32]) or self.is_wrong_recovery(one):
                         self.add(one["stream"], one["seq"], "misplaced")
-                    else:
-                        self.follow(reference, moment(one["observed"]))
-        for one in self.voices(RECOVERED):
-            said = one["context"]
-            if (one["stream"], one["seq"], "misplaced") not in self.found:
-                reference = ":".join(str(said[f"audit.recovered.{part}"]) for part in ("stream", "seq", "hash"))
-                self.follow(reference, moment(one["observed"]))
-        for one in self.voices(CLOSE):
-            if "audit.successor" in one["context"]:
-                self.follow(f"{one['context']['audit.successor']}:0:", moment(one["observed"]))
+                    self.follow(reference, one)
 
-    def follow(self, reference: str, said_at: int) -> None:
-        """Look for what *reference* names; seq 0 is no particular record."""
+    def is_wrong_recovery(self, one: Json) -> bool:
+        """ "A recovery of itself or of a stream that has a close, two recoveries of one stream that differ"."""
+        said = one["context"]
+        if one["event"] != RECOVERED:
+            return False
+        target = said["audit.recovered.stream"]
+        has_close = target in self.streams and bool(self.streams[target].closes())
+        parts = ("seq", "hash", "sealed", "torn_bytes")
+        every = {tuple(it["context"][f"audit.recovered.{part}"] for part in parts) for it in self.ends[target]}
+        return target == one["stream"] or has_close or len(every) > 1
+
+    def follow(self, reference: str, by: Json | None = None) -> None:
+        """Look for what *reference* names, a witness's where *by* is None; seq 0 is no particular record."""
         name, number, wanted = reference.split(":")
         stream, seq = self.streams.get(name), int(number)
-        is_due = self.asked.now > said_at + self.asked.grace
+        is_due = by is None or self.is_due(moment(by["observed"]))
         if stream is None:
-            if name not in self.excused and is_due and self.asked.until is None:
+            if is_due and self.asked.until is None and not (by and self.is_excused(name, by)):
                 self.add("", 0, "missing-stream")
             return
-        if seq > max(stream.records, default=0):
+        if seq > max(stream.records):
             if is_due:
                 self.add(name, seq, "truncated")
             return
@@ -372,12 +325,18 @@ class Judge:
         if seq and hashes and wanted not in hashes:
             self.add(name, seq, "altered")
 
+    def is_excused(self, name: str, by: Json) -> bool:
+        """Whether *name* was retired, by its own service, in every place from which *by* was read."""
+        said = [
+            it["context"]["audit.retired.place"]
+            for it in self.voices(RETIRED, pending=True)
+            if name in it["context"]["audit.retired.streams"] and not self.is_foreign(it["stream"], by["stream"])
+        ]
+        sources = {source for here in self.streams[by["stream"]].holders.values() for source in here}
+        return all(self.asked.places.get(source) in said for source in sources)
+
 
 def verdict(kinds: Iterator[str]) -> str:
     """The worst wins."""
     seen = set(kinds)
     return "tampered" if seen & set(TAMPERED) else "incomplete" if seen else "verified"
-
-
-def intervals(opened: Json) -> tuple[int, int]:
-    return opened["audit.seal.interval_ms"], opened["audit.heartbeat.interval_ms"]
