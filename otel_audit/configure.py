@@ -86,6 +86,8 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
     alarms = Alarms()
     ground = _prepare(settings, alarms)
     issuer = identity or open_identity(settings)
+    if isinstance(issuer, _SelfIdentity):
+        issuer.is_fallback_allowed = isinstance(ground.storage, MemoryStorage)
     pipeline = build(settings, policy, ground.storage, issuer, alarms, place=ground.place, delivers=True)
     pipeline.keeper.on_start = close_with_child
     pipeline.keeper.on_put_back = functools.partial(_put_back, ground, issuer)
@@ -258,6 +260,8 @@ class _SelfIdentity:
     """The state directory's own issuer, read or made when it is first asked: most processes never write."""
 
     def __init__(self, directory: Path) -> None:
+        self.is_fallback_allowed = False
+        """In memory only, where the directory holds none and takes none; of records in memory only."""
         self._directory = directory
         self._path = directory / "identity" / "issuer.pem"
         self._pem: bytes | None = None
@@ -267,11 +271,16 @@ class _SelfIdentity:
         """See `Identity.certify`."""
         if self._identity is None:
             try:
-                from otel_audit.evidence.identity import self_identity
+                from otel_audit.evidence.identity import memory_identity, self_identity
             except ImportError as error:  # no file descriptor is left, say
                 raise IdentityError(f"the issuer cannot be loaded: {error}") from error
-            self._identity = self_identity(self._directory)
-            self._pem = self._path.read_bytes()
+            try:
+                self._identity = self_identity(self._directory)
+                self._pem = self._path.read_bytes()
+            except (IdentityError, OSError):
+                if not self.is_fallback_allowed:
+                    raise
+                self._identity = memory_identity()
         return self._identity.certify(request)
 
     def put_back(self) -> None:
@@ -305,7 +314,8 @@ def _prepare(settings: Settings, alarms: Alarms) -> _Ground:
         alarms.note(
             "start",
             f"{error.filename or directory}: the spool cannot be written ({error.strerror}); records are kept in "
-            "memory only and are lost with the process: mend it, or set OTEL_AUDIT_DIR, and restart",
+            "memory only and are lost with the process (and signed by an issuer that no verifier knows, where the "
+            "directory's cannot be had): mend it, or set OTEL_AUDIT_DIR, and restart",
         )
         configure_hash_key(settings.hash_key or secrets.token_bytes(32))
         return _Ground(MemoryStorage(), None)

@@ -76,7 +76,7 @@ def say_quarantine(alarms: Alarms, name: str, quarantine: Quarantine, courier: C
         last = f", the last: {courier.last_refusal}" if courier.last_refusal else ""
         alarms.note(
             "quarantine",
-            f"{name} refuses records: {held} stand in {quarantine.where()}{last}: see its own log, usually it is "
+            f"{name} refuses records, {held} so far, kept in {quarantine.where()}{last}: see its own log, usually "
             "a limit of size or of attributes. They are sent again after a restart, by otel-audit ship or recover",
         )
     else:

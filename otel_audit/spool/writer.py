@@ -344,17 +344,17 @@ class Writer:
         elif isinstance(error, IdentityError):
             self.alarms.note(
                 "identity",
-                f"{error}; no new stream can be opened: events are lost, unless one is open still. Mend "
-                "OTEL_AUDIT_IDENTITY (otel-audit doctor tests it)",
+                f"{error}; no new stream can be opened, and events are lost unless one is open still: "
+                "otel-audit doctor tests the identity",
             )
         elif isinstance(error, OSError):
             what = (
-                "is full: events are being lost, make room" if isinstance(error, NoSpace) else "cannot be written"
+                "is full: events are being lost, make room, or see why nothing is delivered and removed; limits "
+                "are OTEL_AUDIT_SPOOL_MAX_BYTES and OTEL_AUDIT_SPOOL_RESERVE"
+                if isinstance(error, NoSpace)
+                else "cannot be written: events are being lost, look at the disk and at who owns OTEL_AUDIT_DIR"
             )
-            self.alarms.note(
-                "spool",
-                f"{error.filename or 'the spool'} {what} ({error.strerror}); see OTEL_AUDIT_DIR and fail mode",
-            )
+            self.alarms.note("spool", f"{error.filename or 'the spool'} {what} ({error.strerror})")
 
     def tell_gaps(self) -> None:
         """Write what was lost into the log, if there is room for it again."""

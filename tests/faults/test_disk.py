@@ -69,6 +69,7 @@ def test_in_open_mode_an_unusable_spool_is_an_alarm_and_records_stay_in_memory(
     assert program.get("/items/1") == str(program.pid)
     program.stop()
     assert "records are kept in memory only and are lost with the process" in program.log
+    assert "no new stream can be opened" not in program.log
     assert str(unusable.parent) in program.log
 
 
