@@ -30,6 +30,9 @@ MAX_PREDECESSORS = 200
 MAX_RETIRED_STREAMS = 1_000
 MAX_INTEGER = 2**53 - 1
 
+_MAX_NAMES = 32
+_MAX_REMEMBERED = 512
+"""Names in a context, characters or bytes of anything else, beyond which it is judged each time it comes."""
 _T = TypeVar("_T")
 _REMEMBERED = 4_096
 """Entries a table may hold before it is emptied: more than honest logs need, little memory for a hostile one."""
@@ -76,7 +79,7 @@ def _remember(table: set[_T], entry: _T) -> None:
     table.add(entry)
 
 
-def problem(m: dict[str, Any], known_prev: str | None = None) -> str | None:  # noqa: PLR0912, PLR0915 - calls cost more than tests
+def problem(m: dict[str, Any], known_prev: str | None = None) -> str | None:  # noqa: PLR0912 - calls cost more than tests
     """Say why the members *m* of a parsed body are no record; None when they are one.
 
     Also refuses members that are not in canonical order, at any depth, so that a caller who has compared
@@ -107,9 +110,10 @@ def problem(m: dict[str, Any], known_prev: str | None = None) -> str | None:  # 
             return "action: expected an upper-case verb"
         if outcome.__class__ is not str or outcome not in _OUTCOMES:
             return "outcome: expected success, failure or unknown"
-        _remember(_streams, stream)
-        _remember(_events, event)
-        _remember(_actions, action)
+        if len(event) + len(action) <= _MAX_REMEMBERED:
+            _remember(_streams, stream)
+            _remember(_events, event)
+            _remember(_actions, action)
     seq = m["seq"]
     if seq.__class__ is not int or seq < 1:
         return "seq: expected a positive integer"
@@ -139,7 +143,8 @@ def problem(m: dict[str, Any], known_prev: str | None = None) -> str | None:  # 
     if actor not in _actors:
         if not _is_actor(m["actor"], 0):
             return "actor: not as the format has it"
-        _remember(_actors, actor)
+        if len(actor) <= _MAX_REMEMBERED:
+            _remember(_actors, actor)
     if "target" in m and not _is_object(m["target"], None):
         return "target: expected id and type"
     if "source" in m:
@@ -147,30 +152,39 @@ def problem(m: dict[str, Any], known_prev: str | None = None) -> str | None:  # 
         if source not in _sources:
             if not _is_object(m["source"], _SOURCE_TYPES):
                 return "source: expected id, and type ipv4, ipv6 or hostname"
-            _remember(_sources, source)
+            if len(source) <= _MAX_REMEMBERED:
+                _remember(_sources, source)
     if "trace_id" in m and not _is_w3c_id(m["trace_id"], _is_digest, _NO_TRACE):
         return "trace_id: expected 32 lower-case hex digits, not all zero"
     if "span_id" in m and not _is_w3c_id(m["span_id"], _is_span, _NO_SPAN):
         return "span_id: expected 16 lower-case hex digits, not all zero"
     if "context" in m:
-        context = m["context"]
-        if context.__class__ is not dict:
-            return "context: expected an object"
-        context_names: tuple[str, ...] = tuple(context)
-        if context_names not in _context_names:
-            reason = _names_problem(context_names)
-            if reason is not None:
-                return reason
-            _remember(_context_names, context_names)
-        for value in context.values():
-            kind = value.__class__
-            if kind is str or kind is int or kind is bool or (kind is list and _is_array_of_one(value)):
-                continue
-            return "context: expected strings, booleans, integers, or arrays of one of these"
+        reason = context_problem(m["context"])
+        if reason is not None:
+            return reason
     if "sig" in m and not _matches(m["sig"], _SIG):
         return "sig: expected 86 characters of base64url"
     if event in _LIFECYCLE:
         return _lifecycle_problem(m, event)
+    return None
+
+
+def context_problem(context: Any) -> str | None:
+    """Say why a `context` is none, order of its names included; None when it is one."""
+    if context.__class__ is not dict:
+        return "context: expected an object"
+    names: tuple[str, ...] = tuple(context)
+    if names not in _context_names:
+        reason = _names_problem(names)
+        if reason is not None:
+            return reason
+        if len(names) <= _MAX_NAMES:
+            _remember(_context_names, names)
+    for value in context.values():
+        kind = value.__class__
+        if kind is str or kind is int or kind is bool or (kind is list and _is_array_of_one(value)):
+            continue
+        return "context: expected strings, booleans, integers, or arrays of one of these"
     return None
 
 

@@ -32,12 +32,16 @@ def read_directory(path: str | os.PathLike[str]) -> DirectorySource:
     """Return the bodies under the directory *path*, or in the file that it is, as a source.
 
     Raises:
-        SourceError: there is no such file or directory, or its `place` cannot be read.
+        SourceError: there is no such file or directory, or it or its `place` cannot be read.
     """
     where = Path(path)
-    if where.is_dir():
-        return DirectorySource(where, _place(where))
-    if not where.exists():
+    try:
+        if where.is_dir():
+            return DirectorySource(where, _place(where))
+        exists = where.exists()
+    except OSError as error:
+        raise SourceError(f"{where}: cannot be read: {error.strerror}") from error
+    if not exists:
         raise SourceError(f"{where}: no such file or directory; name a directory or a .jsonl file")
     if not where.name.endswith(SUFFIXES):
         raise SourceError(f"{where}: expected a directory or a file *.jsonl, *.jsonl.gz or *.jsonl.zst")

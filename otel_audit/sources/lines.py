@@ -18,7 +18,7 @@ from otel_audit.errors import SourceError
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
 from otel_audit.sources.zstandard_frames import FrameError, check_frames
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 17
 _LOOKS = 1_000
 """How often a file is looked at again: a writer needs it once a record at most, a file of zeros for ever."""
 

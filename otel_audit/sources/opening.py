@@ -33,9 +33,16 @@ def open_source(text: str) -> Source:
             "export the bodies to a .jsonl file and name that"
         )
     path = Path(text.removeprefix(_OTLP_JSON))
-    if text.startswith(_OTLP_JSON) or (is_otlp_json(path.name) and not path.is_dir()):
+    if text.startswith(_OTLP_JSON) or (is_otlp_json(path.name) and not _is_directory(path)):
         return read_otlp_json(path)
     return read_directory(path)
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # reading it says what is wrong with it
 
 
 def _without_password(text: str) -> str:

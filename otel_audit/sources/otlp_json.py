@@ -43,7 +43,11 @@ def read_otlp_json(path: str | os.PathLike[str]) -> OtlpJsonSource:
         SourceError: there is no such file or directory.
     """
     where = Path(path)
-    if not where.exists():
+    try:
+        exists = where.exists()
+    except OSError as error:
+        raise SourceError(f"{where}: cannot be read: {error.strerror}") from error
+    if not exists:
         raise SourceError(f"{where}: no such file or directory; name what the Collector's file exporter writes")
     return OtlpJsonSource(where)
 

@@ -237,6 +237,10 @@ def _weakness(child: x509.Certificate, key: CertificatePublicKeyTypes) -> str | 
 
 def _is_signed_by(child: x509.Certificate, key: CertificatePublicKeyTypes) -> bool:
     signature, signed = child.signature, child.tbs_certificate_bytes
+    # A signature is whole octets: a BIT STRING with unused bits is refused by openssl and passed over by
+    # cryptography 50, so that two verifiers would differ.
+    if not child.public_bytes(Encoding.DER).endswith(b"\0" + signature):
+        return False
     try:
         algorithm = child.signature_hash_algorithm
         if isinstance(key, Ed25519PublicKey):

@@ -7,15 +7,12 @@ knows every rule; this loop only knows when none applies.
 
 from __future__ import annotations
 
+from binascii import hexlify
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
 
-import orjson
-
-from otel_audit.evidence.canonical import MAX_RECORD_BYTES
-from otel_audit.evidence.record import problem
+from otel_audit.evidence.plain import read_plain
 
 
 @dataclass(slots=True)
@@ -40,42 +37,26 @@ class Run:
 
 def follow(run: Run, bodies: Sequence[bytes], start: int) -> int:
     """Take plain records from `bodies[start:]`; returns the index of the first that is not plain."""
-    loads, dumps, strict = orjson.loads, orjson.dumps, orjson.OPT_STRICT_INTEGER
-    stream, seq, record_hash, observed, latest = run.stream, run.seq, run.record_hash, run.observed, run.latest
-    append = run.leaves.append
+    stream, latest = run.stream.encode("ascii"), run.latest.encode("ascii")
+    last, record_hash, observed = run.seq, run.record_hash.encode("ascii"), run.observed.encode("ascii")
+    before, append = run.before, run.leaves.append
     at = start
     for at in range(start, len(bodies)):
         body = bodies[at]
-        try:
-            m: dict[str, Any] = loads(body)
-            # Unsorted: that members are in order is seen by `problem`.
-            if m.__class__ is not dict or dumps(m, option=strict) != body or len(body) > MAX_RECORD_BYTES:
-                break
-        except (orjson.JSONDecodeError, TypeError):
+        plain = read_plain(body, record_hash, stream)
+        if plain is None:
             break
-        if problem(m, record_hash) is not None:
+        seq, now_observed = plain
+        if seq != last + 1 or seq >= before or not observed <= now_observed <= latest:
             break
-        now_observed: str = m["observed"]
-        if (
-            "sig" in m
-            or m["seq"] != seq + 1
-            or m["prev"] != record_hash
-            or m["stream"] != stream
-            or not observed <= now_observed <= latest
-            or m["event"][:6] == "audit."
-        ):
-            break
-        seq += 1
-        if seq >= run.before:
-            seq -= 1
-            break
-        digest = sha256(body)
-        append(digest.digest())
-        record_hash = digest.hexdigest()
+        last = seq
+        digest = sha256(body).digest()
+        append(digest)
+        record_hash = hexlify(digest)
         observed = now_observed
         if not run.first_observed:
-            run.first_observed = observed
+            run.first_observed = observed.decode("ascii")
     else:
         at = len(bodies)
-    run.seq, run.record_hash, run.observed = seq, record_hash, observed
+    run.seq, run.record_hash, run.observed = last, record_hash.decode("ascii"), observed.decode("ascii")
     return at

@@ -11,6 +11,7 @@ from otel_audit.verify.certificates import anchors, check_path
 from tests.attacks.world import ISSUER, ISSUER_DER, stream
 
 REGRESSIONS: tuple[bytes, ...] = ()
+"""The first find, two unused bits in a signature, is a named test: tests/unit/verify/test_certificates.py."""
 _STREAM = stream("odd")
 _ANCHORS = anchors([x509.load_der_x509_certificate(ISSUER_DER)])
 _SEPARATOR = b"\xff\x00\xff\x00"

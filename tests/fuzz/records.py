@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -14,8 +15,9 @@ from rich.console import Console
 
 from otel_audit.cli.event_line import columns_for, event_line
 from otel_audit.cli.printed import escaped_json
-from otel_audit.evidence import record
+from otel_audit.evidence import plain, record
 from otel_audit.evidence.canonical import decode
+from otel_audit.evidence.plain import read_plain
 from otel_audit.evidence.schema import record_schema
 from otel_audit.search.query import Query
 from otel_audit.sources.spill import key_of
@@ -45,6 +47,7 @@ def target(data: bytes) -> None:
     if members is None:
         return
     said = record.problem(members)
+    _judge_quickly(data, members, is_record=said is None)
     _forget()
     assert record.problem(members) == said, "what was seen before makes a difference"
     if said is not None:
@@ -57,6 +60,13 @@ def target(data: bytes) -> None:
     assert json.loads(escaped_json(data.decode())) == members
     _QUERY.is_by(members)
     _QUERY.matches(members)
+
+
+def _judge_quickly(data: bytes, members: dict[str, Any], *, is_record: bool) -> None:
+    prev, stream = (str(members.get(name)).encode("utf-8", "replace") for name in ("prev", "stream"))
+    if re.fullmatch(rb"[0-9a-f]{64}", prev) and re.fullmatch(rb"[0-9a-f]{32}", stream):
+        is_plain = is_record and "sig" not in members and not members["event"].startswith("audit.")
+        assert (read_plain(data, prev, stream) is not None) == is_plain
 
 
 def _canonical(data: bytes) -> bytes:
@@ -74,7 +84,7 @@ def _forget() -> None:
 
 _TABLES: list[Any] = [
     value
-    for name, value in vars(record).items()
+    for name, value in (vars(record) | vars(plain)).items()
     if isinstance(value, set | dict) and name.islower() and not name.startswith("__")
 ]
 

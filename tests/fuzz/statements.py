@@ -32,7 +32,7 @@ def _texts(value: Any) -> Iterator[str]:
         for inner in cast("dict[str, Any]", value).values():
             yield from _texts(inner)
     elif isinstance(value, list):
-        for inner in cast("list[Any]", value):
+        for inner in cast("list[object]", value):
             yield from _texts(inner)
 
 

@@ -189,3 +189,9 @@ def test_several_mixed_files_that_begin_with_one_stream_are_all_sorted(archive: 
     verdict = judged(archive, *paths)
 
     assert (verdict.status, verdict.records) == ("verified", 21)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "otlp-json:" + "x" * 300, "x" * 300 + ".otlp.json", "/dev/null/x"])
+def test_a_name_that_cannot_be_looked_up_is_refused_by_name(name: str) -> None:
+    with pytest.raises(SourceError, match=r"/dev/null|xxx"):
+        open_source(name)

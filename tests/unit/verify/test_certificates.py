@@ -219,3 +219,21 @@ def test_a_key_of_small_order_signs_nothing() -> None:
     stream.replace(1, sig=base64.urlsafe_b64encode(neutral + bytes(32)).rstrip(b"=").decode())
 
     assert findings.of(archive.verify(), stream) == [("bad-signature", 1)]
+
+
+def test_a_signature_that_is_not_whole_octets_leads_to_no_issuer() -> None:
+    """Two unused bits in its BIT STRING: openssl refuses that, the cryptography package passes it over."""
+    archive = Archive(issuer=ROOT)
+    stream = archive.stream()
+    # Unused bits must be zero (X.690 §11.2.1), so it takes a signature that happens to end with two
+    issued = (
+        ROOT.issue(stream.id, "shop", stream.key, not_after=START + timedelta(hours=hours))
+        for hours in range(1, 99)
+    )
+    good = next(one for one in issued if one.signature[-1] & 3 == 0)
+    odd = good.public_bytes(Encoding.DER).replace(b"\0" + good.signature, b"\2" + good.signature)
+    stream.records.clear()
+    stream.open([x509.load_der_x509_certificate(odd)])
+    stream.close()
+
+    assert findings.of(archive.verify(), stream) == UNTRUSTED
