@@ -49,7 +49,7 @@ _log = logging.getLogger("otel_audit")
 _last: AuditPipeline | None = None
 """The pipeline that was shut down last, or is just being."""
 
-SYSTEM_CLOCK = Clock(time.time_ns, time.monotonic_ns)
+SYSTEM_CLOCK = Clock(time.time_ns, time.monotonic_ns, lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME))
 
 
 @dataclass(frozen=True, slots=True)

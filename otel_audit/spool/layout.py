@@ -3,6 +3,7 @@
     <directory>/place                               the directory's own random name
     <directory>/identity/issuer.pem                 what `evidence.identity` keeps
     <directory>/hash.key                            key of `hash:` values
+    <directory>/clock                               what the clocks said when retention last ran (no evidence)
     <directory>/<service>/<stream>/000000000001.jsonl   records, one a line
     <directory>/<service>/<stream>/owner.lock       held by the process that writes the stream
     <directory>/<service>/<stream>/ended            once nothing will follow: where it ended (an index, no evidence)

@@ -41,6 +41,12 @@ class Clock:
 
     unix_nano: Callable[[], int]
     monotonic_nano: Callable[[], int]
+    boottime_nano: Callable[[], int] | None = None
+    """Monotonic, and goes on while the machine sleeps."""
+
+    def up_nano(self) -> int:
+        """Time since the machine started, sleep included where that can be told."""
+        return (self.boottime_nano or self.monotonic_nano)()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,9 @@ class Limits:
 class LiveStream:
     """One open stream; written to under its writer's lock, synced outside of it."""
 
-    def __init__(self, stream: Stream, slot: Slot, *, rotate_at_unix_nano: int, clock: Clock) -> None:
+    def __init__(
+        self, stream: Stream, slot: Slot, *, rotate_at_unix_nano: int, clock: Clock, offset_nano: int
+    ) -> None:
         self.stream = stream
         self.slot = slot
         self.rotate_at_unix_nano = rotate_at_unix_nano
@@ -77,7 +85,7 @@ class LiveStream:
         self.asked_seq = 0
         """Somebody waits until this record is delivered, so it is sealed without delay."""
         self.on_ask: Callable[[], None] = lambda: None
-        self._offset_nano = clock.unix_nano() - clock.monotonic_nano()
+        self._offset_nano = offset_nano
         self._clock = clock
         self._sync_lock = threading.RLock()
         """Re-entrant: a signal handler that closes the stream may interrupt its own thread's sync."""
@@ -87,6 +95,16 @@ class LiveStream:
         if abs(unix_nano - monotonic_nano - self._offset_nano) > CLOCK_STEP_NS:
             return "clock"
         return "rotation" if unix_nano >= self.rotate_at_unix_nano else None
+
+    def _now(self) -> int:
+        """The wall clock's time, for a record about the log.
+
+        Of a clock that has stepped since `is_unfit` was asked, what it would say without that: no record but the
+        close bears a time outside of the stream's certificate.
+        """
+        unix_nano = self._clock.unix_nano()
+        unstepped = self._clock.monotonic_nano() + self._offset_nano
+        return unix_nano if abs(unix_nano - unstepped) <= CLOCK_STEP_NS else unstepped
 
     def write(self, draft: Draft, *, is_lifecycle: bool = False, closes: bool = False) -> None:
         """Append a draft to the page cache and advance the stream.
@@ -129,7 +147,7 @@ class LiveStream:
         Raises:
             OSError: as `write`.
         """
-        draft = self.stream.draft_lifecycle(event, self._clock.unix_nano(), context)
+        draft = self.stream.draft_lifecycle(event, self._now(), context)
         self.write(draft, is_lifecycle=True)
         self.mentions.take(event, context)
         return self.stream.reference
@@ -145,13 +163,21 @@ class LiveStream:
             self.write_lifecycle("audit.stream.linked", {"audit.predecessors": [head.reference for head in some]})
             self.named += [head.directory for head in some if head.has_ended]
 
+    def policy(self) -> None:
+        """Append the policy's text.
+
+        Raises:
+            OSError: as `write`.
+        """
+        self.write(self.stream.draft_policy(self._now()), is_lifecycle=True)
+
     def seal(self) -> None:
         """Append a seal over all records so far.
 
         Raises:
             OSError: as `write`.
         """
-        self.write(self.stream.draft_seal(self._clock.unix_nano()), is_lifecycle=True)
+        self.write(self.stream.draft_seal(self._now()), is_lifecycle=True)
 
     def close(self, reason: CloseReason, successor: str | None = None) -> None:
         """Append the close; the key is forgotten.
@@ -267,7 +293,7 @@ def open_stream(
     declaration = replace(declaration, resource={**declaration.resource, "process.pid": os.getpid()})
     stream_id = secrets.token_hex(16)
     key = Ed25519PrivateKey.generate()
-    now = clock.unix_nano()
+    now, offset_nano = _both(clock)
     opened = datetime.fromtimestamp(now // 1_000_000_000, UTC)
     certificates = identity.certify(
         StreamKey(
@@ -281,6 +307,7 @@ def open_stream(
         storage.slot(stream_id),
         rotate_at_unix_nano=now + age_nano,
         clock=clock,
+        offset_nano=offset_nano,
     )
     try:
         heads = list(storage.heads())
@@ -291,7 +318,7 @@ def open_stream(
         live.write(live.stream.draft_open(now, certificates, [head.reference for head in first]), is_lifecycle=True)
         live.named += [head.directory for head in first if head.has_ended]
         live.mentions.take("audit.stream.open", {"audit.predecessors": [head.reference for head in first]})
-        live.write(live.stream.draft_policy(clock.unix_nano()), is_lifecycle=True)
+        live.policy()
         live.link(heads[MAX_PREDECESSORS:])
         if after is not None:
             live.sync(live.stream.seq)  # the close of the other one will name it
@@ -300,3 +327,12 @@ def open_stream(
         live.slot.release()
         raise
     return live
+
+
+def _both(clock: Clock) -> tuple[int, int]:
+    """The wall clock's time, and its distance from the monotonic one at that very moment.
+
+    Everything that a stream promises is counted from it: a step shows from here on, its first records included.
+    """
+    now = clock.unix_nano()
+    return now, now - clock.monotonic_nano()

@@ -18,6 +18,7 @@ from otel_audit.spool.ends import End, read_end
 from otel_audit.spool.layout import ENDED, RETIRING, stream_directories, sync_directory
 from otel_audit.spool.mentions import read_mentions
 from otel_audit.spool.ownership import Ownership, acquire
+from otel_audit.spool.steadiness import may_remove
 from otel_audit.spool.writer import Writer
 
 _STREAMS_A_RECORD = 1000
@@ -56,6 +57,8 @@ def retire(service: Path, writer: Writer, retention: Retention) -> int:
     Raises:
         OSError, IdentityError: what was renamed is said and removed by the next run.
     """
+    if not may_remove(service.parent, writer.clock, retention.keep):
+        return _say_and_remove(service, writer, retention)
     cutoff = timestamp(writer.clock.unix_nano() - int(retention.keep.total_seconds() * 1e9))
     ended = sorted(_ended(service), key=lambda found: found.end.observed)
     old: list[_Ended] = []
@@ -98,7 +101,10 @@ def _removable(service: Path, ended: Sequence[_Ended], old: Sequence[_Ended]) ->
 
 
 def _say_and_remove(service: Path, writer: Writer, retention: Retention) -> int:
-    """Say what is out of sight and remove it; its lock keeps a second process from saying it too."""
+    """Say what is out of sight and remove it; its lock keeps a second process from saying it too.
+
+    What ended later than it is now, because the clock was set back, waits: to say that it has ended would be false.
+    """
     removed = 0
     for delivered in (False, True):
         batch: list[_Ended] = []
@@ -107,7 +113,8 @@ def _say_and_remove(service: Path, writer: Writer, retention: Retention) -> int:
             for directory in sorted(service.glob(f"{RETIRING}*"))[:_STREAMS_A_RECORD]:
                 stream, end = directory.name.removeprefix(RETIRING), read_end(directory) or End("empty")
                 found = _Ended(directory, stream, end, delivered_at(directory, stream, end))
-                if (found.delivered is not None) == delivered:
+                is_over = end.observed <= timestamp(writer.clock.unix_nano())
+                if is_over and (found.delivered is not None) == delivered:
                     ownership = acquire(directory)
                     if ownership is not None:
                         owned.append(ownership)
@@ -116,7 +123,8 @@ def _say_and_remove(service: Path, writer: Writer, retention: Retention) -> int:
                 found for found in batch if found.end.how != "empty" and not (found.directory / _SAID).exists()
             ]
             if unsaid:
-                _say(writer, retention, unsaid, delivered=delivered)
+                if not _say(writer, retention, unsaid, delivered=delivered):
+                    continue  # the clock was set back meanwhile
                 for found in unsaid:
                     (found.directory / _SAID).touch(mode=0o600)
             import shutil
@@ -132,13 +140,14 @@ def _say_and_remove(service: Path, writer: Writer, retention: Retention) -> int:
     return removed
 
 
-def _say(writer: Writer, retention: Retention, batch: Sequence[_Ended], *, delivered: bool) -> None:
+def _say(writer: Writer, retention: Retention, batch: Sequence[_Ended], *, delivered: bool) -> bool:
+    ended = max(found.end.observed for found in batch)
     context = {
         "audit.retired.place": retention.place,
         "audit.retired.streams": [found.stream for found in batch],
         "audit.retired.records": sum(found.end.seq for found in batch),
-        "audit.retired.ended": max(found.end.observed for found in batch),
+        "audit.retired.ended": ended,
         "audit.retired.delivered": delivered,
         "audit.policy.digest": writer.config.declaration.policy_digest,
     }
-    writer.write_lifecycle("audit.retired", context)
+    return writer.write_lifecycle("audit.retired", context, not_before=ended)

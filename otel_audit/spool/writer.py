@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from otel_audit.errors import IdentityError, NoRoom, NotConfigured
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
-from otel_audit.evidence.members import Members
+from otel_audit.evidence.members import Members, timestamp
 from otel_audit.evidence.stream import CloseReason, Declaration
 from otel_audit.forks import in_child, is_unforked, notice_fork
 from otel_audit.receipt import NOT_RECORDED, Receipt
@@ -176,7 +176,7 @@ class Writer:
 
     def _append(self, members: Members, happened: int | None) -> Receipt:
         clock = self.clock
-        for _ in range(2):
+        for _ in range(3):
             observed = clock.unix_nano()
             live = self.live
             if live is None or live.is_broken or live.is_unfit(observed, clock.monotonic_nano()):
@@ -185,6 +185,8 @@ class Writer:
                 except (OSError, IdentityError) as error:
                     return self.lose(_reason(error), happened, error)
                 observed = clock.unix_nano()  # never before the stream's own first records
+                if live.is_unfit(observed, clock.monotonic_nano()):
+                    continue  # the clock has stepped just now
             stream = live.stream
             draft = stream.draft_event(members, observed, happened)
             if draft is None:
@@ -422,10 +424,13 @@ class Writer:
                 with contextlib.suppress(OSError, IdentityError):  # noted as alarms; tried again
                     self.replace(reason)
 
-    def write_lifecycle(self, event: str, context: Mapping[str, Any], *, only_in: str | None = None) -> bool:
+    def write_lifecycle(
+        self, event: str, context: Mapping[str, Any], *, only_in: str | None = None, not_before: str = ""
+    ) -> bool:
         """Write a record about the log, opening a stream where there is none, and sync it.
 
-        *only_in* names the stream that it must stand in; False when another one is present by now.
+        *only_in* names the stream that it must stand in; False when another one is present by now, or when the wall
+        clock says that the time *not_before* is still to come.
 
         Raises:
             OSError, IdentityError: it could not be written; nothing will refer to it.
@@ -433,6 +438,8 @@ class Writer:
         with self.making():
             live = self._present()
             if only_in is not None and live.stream.id != only_in:
+                return False
+            if timestamp(self.clock.unix_nano()) < not_before:
                 return False
             try:
                 live.write_lifecycle(event, context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
 from otel_audit.event import Actor, AuditEvent
@@ -169,3 +170,56 @@ def test_a_stream_with_a_record_in_quarantine_stays(process: Process, spool: Pat
 
     quarantine.let_out(ended, 3)
     assert retire_in(pipeline, spool, 1, only_delivered=True) == 1
+
+
+def test_what_ended_later_than_it_is_now_waits(process: Process, spool: Path, clock: FixedClock) -> None:
+    """Whoever was killed while removing, and a clock that was set back since: its end lies in the future."""
+    ended = run_and_end(process)
+    (spool / "shop" / ended).rename(spool / "shop" / f"retiring-{ended}")
+    clock.step(-7200)
+    pipeline = process()
+    present = pipeline.record(EVENT).stream
+
+    assert retire_in(pipeline, spool, 1) == 0
+    assert not [record for record in records(spool, present) if record["event"] == "audit.retired"]
+
+    clock.advance(7300)
+    assert retire_in(pipeline, spool, 1) == 1
+
+
+def test_a_clock_that_is_set_a_day_ahead_makes_nothing_old(
+    process: Process, spool: Path, clock: FixedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a day old by every other clock; what is removed now would be missing once it is set right again."""
+    ended = run_and_end(process)
+    pipeline = process()
+    pipeline.record(EVENT)
+    clock.advance(timedelta(hours=12).total_seconds())
+    assert retire_in(pipeline, spool, 1) == 0
+    clock.step(timedelta(days=1).total_seconds())
+
+    assert retire_in(pipeline, spool, 1) == 0
+    assert retire_in(process(), spool, 1) == 0, "another process sees the note"
+    assert "went ahead by 1 day" in caplog.text
+    clock.step(-timedelta(days=1).total_seconds())
+    assert retire_in(pipeline, spool, 1) == 0
+    assert ended in streams(spool)
+
+    clock.advance(timedelta(hours=25).total_seconds())
+    assert retire_in(pipeline, spool, 1) == 1
+
+
+def test_a_machine_that_has_just_started_is_given_an_hour_to_set_its_clock(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    run_and_end(process)
+    pipeline = process()
+    pipeline.record(EVENT)
+    retire_in(pipeline, spool, 1)
+    note = spool / "clock"
+    note.write_bytes(orjson.dumps({**orjson.loads(note.read_bytes()), "boot": "the one before"}))
+    clock.step(timedelta(days=2).total_seconds())
+
+    assert retire_in(pipeline, spool, 1) == 0
+    clock.advance(3601)
+    assert retire_in(pipeline, spool, 1) == 1
