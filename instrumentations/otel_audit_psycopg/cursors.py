@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 
 from otel_audit_psycopg.execution import Run, raise_refusal
 from otel_audit_psycopg.pipelines import all_sent
-from otel_audit_psycopg.recording import AnyCursor, Switch
+from otel_audit_psycopg.recording import AnyCursor, Switch, counts_of, results_of, sum_of
 
 Method: TypeAlias = Callable[..., Any]
 
@@ -129,11 +129,11 @@ class _Batch:
             raise_refusal(run.access)
             run.free()
             return
-        cursor = run.cursor
-        changed = cursor.rowcount
-        is_reading = cursor.description is not None
+        changed = run.cursor.rowcount
+        counts = [counts_of(result) for result in results_of(run.cursor)]
         run.ended(
-            affected_rows=changed if changed >= 0 and not is_reading and self._count else None,
+            affected_rows=sum_of(affected for affected, _ in counts) if counts else max(changed, 0),
+            returned_rows=sum_of(returned for _, returned in counts),
             batch_size=self._count,
         )
 

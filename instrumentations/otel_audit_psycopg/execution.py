@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
-
-from psycopg import pq
 
 from otel_audit.capture.sql import Failure, Statement
 from otel_audit.capture.sql_comment import is_commenting
@@ -21,7 +19,9 @@ from otel_audit_psycopg.recording import (
     counts_of,
     failure_of,
     record,
+    results_of,
     statements_of,
+    sum_of,
     text_of,
     withhold,
 )
@@ -146,7 +146,7 @@ class Run:
                 failure = IN_FAILED_TRANSACTION if result.command_status == b"ROLLBACK" else None
             record(statement, self.access, failure=failure, affected_rows=affected, returned_rows=returned)
             return
-        results: list[pq.abc.PGresult] = getattr(self.cursor, "_results", [])
+        results = results_of(self.cursor)
         is_complete = len(results) == len(self.statements)
         kinds: dict[object, list[tuple[Statement, int | None, int | None]]] = {}
         for place, statement in enumerate(self.statements):
@@ -156,8 +156,8 @@ class Run:
             record(
                 same[0][0],
                 self.access,
-                affected_rows=_sum(affected for _, affected, _ in same),
-                returned_rows=_sum(returned for _, _, returned in same),
+                affected_rows=sum_of(affected for _, affected, _ in same),
+                returned_rows=sum_of(returned for _, _, returned in same),
                 batch_size=len(same),
             )
 
@@ -170,11 +170,6 @@ class Run:
             kinds.setdefault(statement.kind, []).append(statement)
         for same in kinds.values():
             record(same[0], self.access, failure=failure, batch_size=len(same))
-
-
-def _sum(counts: Iterable[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
 
 
 def raise_refusal(access: Access) -> None:

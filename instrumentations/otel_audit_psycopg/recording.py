@@ -7,7 +7,7 @@ record before its first row can be fetched.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -222,11 +222,22 @@ def record(
         )
 
 
+def results_of(cursor: AnyCursor) -> list[pq.abc.PGresult]:
+    """All that the last call was answered; in public, psycopg shows one by one, and moves the cursor."""
+    results: list[pq.abc.PGresult] = getattr(cursor, "_results", [])
+    return results
+
+
+def sum_of(counts: Iterable[int | None]) -> int | None:
+    """Their sum, as far as they are known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
 def withhold(cursor: AnyCursor) -> None:
     """Take away what *cursor* has read: rows whose reading is not on record must not be there for the caller."""
     cursor.pgresult = None
-    results: list[object] = getattr(cursor, "_results", [])
-    results.clear()
+    results_of(cursor).clear()
 
 
 def admit() -> Callable[[], None] | None:
