@@ -10,7 +10,8 @@ Sources: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SOURCE",
-        help="Where records are read from: a directory, or *.jsonl[.gz|.zst]. Default: the local spool.",
+        help="Where records are read from: a directory, *.jsonl[.gz|.zst], or otlp-json:PATH (what a Collector "
+        "wrote). Default: the local spool.",
         show_default=False,
     ),
 ]

@@ -170,7 +170,7 @@ def _streams(verdict: Verdict, width: int) -> Table:
     unsound = [stream for stream in verdict.streams if stream.verdict != "verified"]
     sound = [stream for stream in verdict.streams if stream.verdict == "verified"]
     shown = unsound[:SHOWN_UNSOUND] + sound[-SHOWN_STREAMS:]
-    is_wide = width >= 110
+    is_wide = width >= 140  # the columns below with their longest words; squeezed, the verdict is cut off first
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("stream", "service"):
         table.add_column(name, no_wrap=True)

@@ -163,3 +163,16 @@ def test_a_service_that_calls_itself_by_a_terminal_sequence_moves_no_cursor(cli:
 def test_every_kind_of_finding_is_explained() -> None:
     assert list(FINDINGS) == [*TAMPERED_KINDS, *INCOMPLETE_KINDS]
     assert set(WARNINGS) == set(WARNING_KINDS)
+
+
+@pytest.mark.parametrize("columns", [80, 110, 120, 139, 140, 200])
+def test_no_width_of_the_terminal_cuts_the_verdict_off(
+    columns: int, cli: Cli, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    _, head, row, *_ = cli("verify").out.splitlines()
+
+    assert head.split()[-1] == "verdict"
+    assert row.split()[-1] == "verified"
+    assert "…" not in head + row
