@@ -6,8 +6,11 @@ none, as in opentelemetry-api's own propagator.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import threading
+import time
 from typing import TypeAlias
 
 from opentelemetry.trace import Span
@@ -23,7 +26,11 @@ _NO_SPAN = "0" * 16
 
 def new_ids() -> Ids:
     """Random ids from the system, so that neither a fork nor the application's `random.seed` repeats them."""
-    digits = os.urandom(24).hex()
+    try:
+        digits = os.urandom(24).hex()
+    except OSError:  # the system has none to give; ids are no secret, and the request must not fail for them
+        moment = f"{os.getpid()} {threading.get_ident()} {time.time_ns()} {time.perf_counter_ns()}"
+        digits = hashlib.blake2b(moment.encode(), digest_size=24).hexdigest()
     return digits[:32], digits[32:]
 
 

@@ -28,6 +28,10 @@ _write.restype = ctypes.c_ssize_t
 FALLOC_FL_KEEP_SIZE = 1  # linux/falloc.h
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
+_INTERRUPTED_TRIES = 100
+"""Bound, because the interpreter lock is held meanwhile: a file system that is interrupted by every signal of a
+profiler's timer (FUSE, NFS) must not stop the process."""
+
 RESERVE_STEP_BYTES = 1 << 20
 """Room is reserved in such pieces: 1,300 records of 800 bytes, and 32 MiB for 32 idle workers."""
 
@@ -85,7 +89,9 @@ class Segment:
         elif is_lifecycle or self._file.is_exposed:  # 1 µs, too much for every event: `descriptor` says what else
             self._file.check(self.path)
         written = _write(self.descriptor, line, size)
-        while written < 0 and ctypes.get_errno() == errno.EINTR:
+        tries = _INTERRUPTED_TRIES
+        while written < 0 and ctypes.get_errno() == errno.EINTR and tries:
+            tries -= 1
             written = _write(self.descriptor, line, size)
         if written != size:
             self._raise_from(written, size)
@@ -205,8 +211,10 @@ def _fallocate(descriptor: int, offset: int, size: int) -> int:
     if function is None:
         return errno.ENOSYS
     function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    while function(descriptor, FALLOC_FL_KEEP_SIZE, offset, size) != 0:
+    for _ in range(_INTERRUPTED_TRIES):
+        if function(descriptor, FALLOC_FL_KEEP_SIZE, offset, size) == 0:
+            return 0
         code = ctypes.get_errno()
         if code != errno.EINTR:
             return code
-    return 0
+    return errno.EINTR
