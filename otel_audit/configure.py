@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from otel_audit.capture.http import HttpCaptureConfig, configure_http
 from otel_audit.capture.policy import Policy
 from otel_audit.capture.redaction import configure_hash_key
+from otel_audit.capture.rows import configure_rows
 from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
 from otel_audit.capture.sql_comment import configure_sql_comment
 from otel_audit.ending import close_with_child, close_with_process
@@ -91,7 +92,7 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
     pipeline = build(settings, policy, ground.storage, issuer, alarms, place=ground.place, delivers=True)
     pipeline.keeper.on_start = close_with_child
     pipeline.keeper.on_put_back = functools.partial(_put_back, ground, issuer)
-    configure_capture(settings)
+    configure_capture(settings, policy)
     _replace(pipeline)
     watch(Watched(pipeline.writer, pipeline.exporter, settings.directory, settings.is_delivered))
     close_with_process(shutdown_then)
@@ -100,8 +101,9 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
         pipeline.keeper.wake()
 
 
-def configure_capture(settings: Settings) -> None:
-    """Tell the capture stage what the settings say of it."""
+def configure_capture(settings: Settings, policy: Policy) -> None:
+    """Tell the capture stage what the settings and the policy say of it."""
+    configure_rows(policy.rows)
     configure_http(
         HttpCaptureConfig(
             settings.trusted_proxies, settings.actor_header, trusts_unix_socket=settings.trusts_unix_socket

@@ -128,8 +128,9 @@ def recording(**environment: str) -> Generator[AuditLog]:
     clock = FixedClock()
     storage = MemoryStorage(limit_bytes=1 << 30)
     # the issuer's certificate is made by the real clock, and is an anchor: its validity is not read
-    pipeline = build(settings, read_policy(settings), storage, memory_identity(), Alarms(), clock=clock.clock())
-    configure_capture(settings)
+    policy = read_policy(settings)
+    pipeline = build(settings, policy, storage, memory_identity(), Alarms(), clock=clock.clock())
+    configure_capture(settings, policy)
     if settings.hash_key is not None:
         configure_hash_key(settings.hash_key)
     previous = install(pipeline)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from otel_audit.capture.request import RequestScope
+from otel_audit.capture.rows import RowRule
 from otel_audit.errors import InvalidSetting
 from otel_audit.event import AuditEvent
 
@@ -64,6 +65,8 @@ class Policy:
     digest: str
     """Lower-case hex SHA-256 of `text` in UTF-8."""
     _rules: tuple[Rule, ...]
+    rows: tuple[RowRule, ...] = ()
+    """Models whose rows' changes are recorded."""
 
     @staticmethod
     def parse(text: str | None = None, *, excluded_paths: Sequence[str] = (), name: str = "policy") -> Policy:
@@ -75,10 +78,10 @@ class Policy:
             InvalidSetting: not such a policy; the message has *name*, line and rule, what, what is accepted.
         """
         text = DEFAULT_TEXT if text is None else text
-        rules = () if text == DEFAULT_TEXT else _read(text, name)
+        rules, rows = ((), ()) if text == DEFAULT_TEXT else _read(text, name)
         if excluded_paths:
             excluded = _excluding(excluded_paths)
-            rules = (*_read(excluded, "OTEL_AUDIT_EXCLUDED_PATHS"), *rules)
+            rules = (*_read(excluded, "OTEL_AUDIT_EXCLUDED_PATHS")[0], *rules)
             text = excluded + _separator(text) + text
         encoded = text.encode("utf-8", "replace")
         if len(encoded) > MAX_TEXT_BYTES:
@@ -86,7 +89,7 @@ class Policy:
                 f"{name}: {len(encoded):,} bytes, expected at most {MAX_TEXT_BYTES:,}, "
                 "because the text stands in a record"
             )
-        return Policy(text, hashlib.sha256(encoded).hexdigest(), rules)
+        return Policy(text, hashlib.sha256(encoded).hexdigest(), rules, rows)
 
     @property
     def has_rules(self) -> bool:
@@ -122,7 +125,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _read(text: str, name: str) -> tuple[Rule, ...]:
-    from otel_audit.capture.policy_file import read_rules  # and with it the YAML parser: 20 ms
+def _read(text: str, name: str) -> tuple[tuple[Rule, ...], tuple[RowRule, ...]]:
+    from otel_audit.capture.policy_file import read  # and with it the YAML parser: 20 ms
 
-    return read_rules(text, name)
+    return read(text, name)

@@ -12,6 +12,7 @@ import yaml
 
 from otel_audit.capture.policy import MAX_PATH, Condition, Decision, Rule
 from otel_audit.capture.request import RequestScope, current_actor
+from otel_audit.capture.rows import Detail, RowRule
 from otel_audit.errors import InvalidSetting
 from otel_audit.event import AuditEvent
 
@@ -19,8 +20,8 @@ _MEMBERS = ("event", "path", "method", "status", "actor", "action", "detail")
 _STATUS = re.compile(r"([1-5])xx|([1-5]\d\d)(?:-([1-5]\d\d))?", re.IGNORECASE)
 
 
-def read_rules(text: str, name: str) -> tuple[Rule, ...]:
-    """The rules of a policy's *text*, in order.
+def read(text: str, name: str) -> tuple[tuple[Rule, ...], tuple[RowRule, ...]]:
+    """The rules of a policy's *text*, and what it says of rows, in order.
 
     Raises:
         InvalidSetting: the message has *name*, line and rule, what, what is accepted.
@@ -33,18 +34,27 @@ def read_rules(text: str, name: str) -> tuple[Rule, ...]:
     except RecursionError as error:
         raise InvalidSetting(f"{name}: nested too deeply: expected a list `rules`") from error
     rules: list[Rule] = []
+    rows: list[RowRule] = []
     for document in documents:
         if isinstance(document, yaml.ScalarNode) and not document.value:
             continue  # an empty document, such as a file of comments
-        members = _mapping(document, f"{name}, line {_line(document)}", ("rules",))
-        listed = members.get("rules")
-        if not isinstance(listed, yaml.SequenceNode):
-            raise InvalidSetting(f"{name}, line {_line(listed or document)}: expected a list under `rules`")
-        rules += [
-            _rule(node, f"{name}, line {_line(node)} (rule {number})")
-            for number, node in enumerate(listed.value, 1)
-        ]
-    return tuple(rules)
+        members = _mapping(document, f"{name}, line {_line(document)}", ("rules", "rows"))
+        if "rules" in members or not members:
+            rules += [_rule(node, where) for node, where in _listed(document, members, "rules", name)]
+        if "rows" in members:
+            rows += [_row_rule(node, where) for node, where in _listed(document, members, "rows", name)]
+    return tuple(rules), tuple(rows)
+
+
+def _listed(
+    document: yaml.Node, members: dict[str, yaml.Node], member: str, name: str
+) -> Iterable[tuple[yaml.Node, str]]:
+    """The nodes of one list of the document, each with its place for messages."""
+    listed = members.get(member)
+    if not isinstance(listed, yaml.SequenceNode):
+        raise InvalidSetting(f"{name}, line {_line(listed or document)}: expected a list under `{member}`")
+    for number, node in enumerate(listed.value, 1):
+        yield node, f"{name}, line {_line(node)} ({member.removesuffix('s')} {number})"
 
 
 def glob_pattern(glob: str, *, separator: str = "") -> re.Pattern[str]:
@@ -81,6 +91,29 @@ def _rule(node: yaml.Node, where: str) -> Rule:
     if action == "skip" and "detail" in members:
         raise InvalidSetting(f"{where}, detail: what is skipped has no detail: expected action `record` with it")
     return Rule(tuple(conditions), Decision(action == "record", "core" if detail == "core" else "full"))
+
+
+def _row_rule(node: yaml.Node, where: str) -> RowRule:
+    members = _mapping(node, where, ("model", "fields"))
+    if "model" not in members:
+        raise InvalidSetting(f"{where}: expected a member `model`, such as shop.Invoice")
+    models = _values(members["model"], f"{where}, model")
+    fields = members.get("fields")
+    if fields is None:
+        details: list[tuple[Callable[[str], bool], Detail]] = []
+    elif isinstance(fields, yaml.MappingNode):
+        details = [
+            (_any_of([glob_pattern(str(key.value))]), _detail(value, f"{where}, fields, {key.value}"))
+            for key, value in fields.value
+        ]
+    else:
+        raise InvalidSetting(f"{where}, fields: expected members such as `total: plain`")
+    return RowRule(_any_of(glob_pattern(model) for model in models), tuple(details))
+
+
+def _detail(node: yaml.Node, where: str) -> Detail:
+    detail = _choice(node, ("none", "hash", "plain"), where)
+    return "plain" if detail == "plain" else "hash" if detail == "hash" else "none"
 
 
 def _on_event(values: list[str], where: str) -> Condition:  # noqa: ARG001 - one shape for every condition

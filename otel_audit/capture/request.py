@@ -79,9 +79,16 @@ def acting_as(actor: Actor) -> Generator[Actor]:
     request = current_request.get()
     if request is not None:
         request.acting_as = actor
+    with acting(actor):
+        yield actor
+
+
+@contextmanager
+def acting(actor: Actor) -> Generator[None]:
+    """For instrumentations: *actor*, as it stands, is the one who acts inside the block."""
     token = _acting.set(actor)
     try:
-        yield actor
+        yield
     finally:
         _acting.reset(token)
 

@@ -224,3 +224,43 @@ def test_any_text_is_a_policy_or_a_mistake_that_is_named(text: str) -> None:
     except InvalidSetting:
         return
     assert policy.decide(_event(), _request()) in (RECORD, SKIP, CORE)
+
+
+def test_rows_are_recorded_for_the_models_named_with_the_detail_of_each_field() -> None:
+    policy = Policy.parse("rows:\n  - model: [shop.Invoice, crm.*]\n    fields: {total: plain, card_*: hash}\n")
+
+    (rule,) = policy.rows
+    assert [rule.matches(model) for model in ("shop.Invoice", "crm.Person", "shop.InvoiceLine")] == [
+        True,
+        True,
+        False,
+    ]
+    assert [rule.detail(name) for name in ("total", "card_number", "name")] == ["plain", "hash", "none"]
+    assert not policy.has_rules
+
+
+def test_rules_and_rows_stand_side_by_side() -> None:
+    policy = Policy.parse("rules:\n  - {event: db.query, action: skip}\nrows:\n  - model: shop.Invoice\n")
+
+    assert policy.has_rules
+    assert len(policy.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rows:\n  - fields: {total: plain}\n", "line 2 (row 1): expected a member `model`"),
+        (
+            "rows:\n  - {model: a.B, fields: {total: full}}\n",
+            "fields, total: 'full': expected one of none, hash, plain",
+        ),
+        ("rows:\n  - {model: a.B, fields: [total]}\n", "fields: expected members such as `total: plain`"),
+        ("rows: shop.Invoice\n", "line 1: expected a list under `rows`"),
+        ("rows:\n  - {model: a.B, colour: red}\n", "unknown member 'colour': expected one of model, fields"),
+    ],
+)
+def test_a_mistake_in_rows_is_named_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        Policy.parse(text, name="p.yaml")
+
+    assert said in str(caught.value)
