@@ -46,6 +46,13 @@ class DjangoWsgiScope(wsgi.WsgiScope):
         """See `DjangoFacts.resolve_actor`."""
         return self.django.resolve_actor()
 
+    def hand_over(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """See `WsgiScope.hand_over`; a response whose content is there is handed over as it is."""
+        if isinstance(body, HttpResponse):
+            self.sent += len(body.content)
+            return self.handed_over(body)
+        return super().hand_over(body)
+
 
 class DjangoAsgiScope(asgi.AsgiScope):
     """A request that an ASGI server has brought."""

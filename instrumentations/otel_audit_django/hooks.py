@@ -17,6 +17,8 @@ import wrapt
 from otel_audit_django.patches import Patches
 
 _patches = Patches()
+_many_to_many: list[Any] = []
+"""Tables that have a receiver of ours."""
 _is_hooked = False
 _UID = "otel_audit_django"
 
@@ -36,6 +38,7 @@ def unhook() -> None:
     global _is_hooked  # noqa: PLW0603 - likewise
     _is_hooked = False
     _patches.remove()
+    _forget_models()
     for module_name, name, receiver in _RECEIVERS:
         module = sys.modules.get(module_name)
         if module is not None:
@@ -98,6 +101,90 @@ def _hook_rest_framework(module: ModuleType) -> None:
     _patches.wrap(module.Request, "_authenticate", note_authentication)
 
 
+def _hook_models(module: ModuleType) -> None:
+    from django.db.models import deletion, query
+    from django.db.models.signals import post_save
+
+    from otel_audit_django import changes
+    from otel_audit_django.transactions import watch_transactions
+
+    _patches.wrap(module.Model, "from_db", changes.on_from_db)
+    _patches.wrap(module.Model, "refresh_from_db", changes.on_refresh)
+    _patches.wrap(query.QuerySet, "bulk_create", changes.on_bulk_create)
+    _patches.wrap(query.QuerySet, "bulk_update", changes.on_bulk_update)
+    _patches.wrap(query.QuerySet, "update", changes.on_update)
+    _patches.wrap(deletion.Collector, "delete", changes.on_collected_delete)
+    post_save.connect(changes.on_saved, weak=False, dispatch_uid=_UID)
+    watch_transactions(_patches)
+
+
+def _hook_apps(module: ModuleType) -> None:
+    """Many-to-many tables are known once all models are; only those that are watched get a receiver.
+
+    One makes Django ask which rows are there before it adds some: a query more.
+    """
+    apps: Any = module.apps
+
+    def populate_around(populate: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(populate)
+        def populating(self: Any, *args: Any, **kwargs: Any) -> Any:
+            was_ready = self.ready
+            result = populate(self, *args, **kwargs)
+            if self is apps and self.ready and not was_ready:
+                _watch_many_to_many(apps)
+            return result
+
+        return populating
+
+    _patches.wrap(module.Apps, "populate", populate_around)
+    if apps.ready:
+        _watch_many_to_many(apps)
+
+
+def _watch_many_to_many(apps: Any) -> None:
+    from django.db.models.signals import m2m_changed
+
+    from otel_audit_django import accounts, changes
+
+    accounts.forget()
+    for model in apps.get_models(include_auto_created=True):
+        for field in model._meta.local_many_to_many:  # noqa: SLF001 - Django's public `_meta` API
+            through = field.remote_field.through
+            if (
+                accounts.is_membership(through)
+                or changes.is_watched(model)
+                or changes.is_watched(field.related_model)
+            ):
+                m2m_changed.connect(
+                    changes.on_many_to_many, sender=through, weak=False, dispatch_uid=(_UID, through)
+                )
+                _many_to_many.append(through)
+
+
+def _forget_models() -> None:
+    signals = sys.modules.get("django.db.models.signals")
+    if signals is None:
+        return
+    from otel_audit_django import changes
+
+    signals.post_save.disconnect(changes.on_saved, dispatch_uid=_UID)
+    while _many_to_many:
+        through = _many_to_many.pop()
+        signals.m2m_changed.disconnect(changes.on_many_to_many, sender=through, dispatch_uid=(_UID, through))
+
+
+def _hook_admin(module: ModuleType) -> None:
+    from otel_audit_django.admin import on_action
+
+    _patches.wrap(module.ModelAdmin, "response_action", on_action)
+
+
+def _hook_commands(module: ModuleType) -> None:
+    from otel_audit_django.commands import on_command
+
+    _patches.wrap(module.BaseCommand, "run_from_argv", on_command)
+
+
 def _lazily(module: str, name: str) -> Callable[..., None]:
     """A signal's receiver that is imported with its first signal."""
 
@@ -126,6 +213,10 @@ _HOOKS: dict[str, Callable[[ModuleType], None]] = {
     "hijack.signals": _hook_signals,
     "django.core.handlers.exception": _hook_exceptions,
     "django.contrib.auth.views": _hook_redirects,
+    "django.db.models": _hook_models,
+    "django.apps.registry": _hook_apps,
+    "django.contrib.admin.options": _hook_admin,
+    "django.core.management.base": _hook_commands,
     "rest_framework.request": _hook_rest_framework,
     "opentelemetry.instrumentation.django.middleware.otel_middleware": _hook_contrib,
 }

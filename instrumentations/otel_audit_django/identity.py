@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
 from otel_audit.capture.actor import actor_of
 from otel_audit.event import UNKNOWN, Actor, Auth
+
+SESSION_KEY = "_auth_user_id"
+"""`django.contrib.auth.SESSION_KEY`, whose module may be half imported when this one is asked for."""
 
 # django-hijack 3: the ids of those who took over, the first one first; the session's own user is the last taken
 _HIJACKERS = "hijack_history"
@@ -80,6 +82,11 @@ def held(thing: object) -> dict[str, object]:
     """The members that *thing* itself holds, past properties and proxies; empty where it has none."""
     members: dict[str, object] = getattr(thing, "__dict__", _NOTHING)
     return members
+
+
+def model_of(instance: object) -> Any:
+    """The model of a row."""
+    return type(instance)
 
 
 def is_anonymous(user: object) -> bool:

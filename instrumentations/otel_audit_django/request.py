@@ -19,6 +19,7 @@ from otel_audit.event import ANONYMOUS, UNKNOWN, Actor, Auth
 from otel_audit.serving.faults import complain
 from otel_audit.serving.request import ServedRequest
 from otel_audit_django.identity import (
+    SESSION_KEY,
     has_unread_session,
     impersonated,
     is_anonymous,
@@ -116,7 +117,7 @@ class DjangoFacts:
             return user_actor(user, self.verified_by)
         actor = user_actor(user, "session")
         data = session_data(request)
-        named = None if data is None else data.get("_auth_user_id")
+        named = None if data is None else data.get(SESSION_KEY)
         if data is not None and named is not None and str(named) == actor.id:
             return impersonated(actor, data)
         # set by a middleware of the application's own, which has verified it somehow

@@ -100,13 +100,17 @@ class WsgiScope(ServedRequest):
             self.sent = self.length
         else:
             return AuditedBody(self, body)
+        return self.handed_over(body)  # pyright: ignore[reportUnknownArgumentType] - narrowed to list[Unknown]
+
+    def handed_over(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """*body* itself, of which all is known, once it is recorded; else a refusal."""
         try:
             self.finish()
         except RecordingFailed as error:
             close_body(body)
             return [self.refuse(error)]
         self.flush()
-        return body  # pyright: ignore[reportUnknownVariableType] - narrowed to list[Unknown]
+        return body
 
     def fail(self, error: BaseException) -> None:
         """The application raised: PEP 3333 lets the server answer, and servers answer 500."""

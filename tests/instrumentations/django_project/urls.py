@@ -22,6 +22,8 @@ urlpatterns = [
     path("patient", views.patient),
     path("nested", views.nested),
     path("span", views.span),
+    path("buy", views.buy),
+    path("buy-and-fail", views.buy_and_fail),
     path("cookie", views.cookie),
     path("raise/<what>", views.raising),
     path("async", views.async_view),

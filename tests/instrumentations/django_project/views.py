@@ -34,6 +34,7 @@ from rest_framework.views import APIView
 import otel_audit
 from otel_audit import Actor
 from tests.instrumentations.django_project.errors import Teapot
+from tests.instrumentations.django_project.shop.models import Tag
 
 
 class GoneMiddleware:
@@ -141,6 +142,16 @@ async def patient(request: HttpRequest) -> HttpResponse:
     waiting.append(request.path)
     await asyncio.Event().wait()
     return HttpResponse("never")
+
+
+def buy(request: HttpRequest) -> HttpResponse:
+    Tag.objects.create(word=cast("Any", request.user).username)
+    return HttpResponse("bought")
+
+
+def buy_and_fail(request: HttpRequest) -> NoReturn:
+    Tag.objects.create(word=cast("Any", request.user).username)
+    raise Teapot
 
 
 def cookie(request: HttpRequest) -> HttpResponse:
