@@ -103,7 +103,7 @@ def judge_path(opening: Json, anchors: Sequence[Certificate]) -> tuple[Certifica
     for text in texts:
         try:
             chain.append(x509.load_der_x509_certificate(base64.b64decode(text, validate=True)))
-            chain[-1].public_key()
+            _ = chain[-1].public_key(), chain[-1].subject, chain[-1].issuer
         except (ValueError, UnsupportedAlgorithm):
             break  # nothing is known of what stands behind
     own = chain[0] if chain else None
@@ -113,7 +113,8 @@ def judge_path(opening: Json, anchors: Sequence[Certificate]) -> tuple[Certifica
     issuers = [one for one in anchors if path and issued(path[-1], one)] if len(chain) == len(texts) else []
     if anchors and end is None and not issuers:
         return own, "untrusted-key"
-    sound = bool(path) and is_right(path, end is not None, opening) and len(texts) <= 8
+    is_read = bool(path) and (end is not None or len(chain) == len(texts))
+    sound = is_read and is_right(path, end is not None, opening) and len(texts) <= 8
     if end is None and anchors:
         sound = sound and any(is_strong(path[-1], one) for one in issuers)
     return own, "" if sound else "wrong-certificate"
