@@ -9,6 +9,7 @@ begins once the older ones that its open names have arrived, and from then on ta
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
@@ -150,8 +151,8 @@ class Drain:
             return True
         if retry is None:
             self._delivered(outbox)
-        else:
-            self._put_off(outbox, retry, now_s)
+        else:  # waits from now on, not from when it was sent
+            self._put_off(outbox, retry, time.monotonic())
         if outbox in self.backlog:  # whose turn it was comes last now
             self.backlog.remove(outbox)
             self.backlog.append(outbox)
@@ -189,6 +190,7 @@ class Drain:
                 if outbox.stream in stuck:
                     outbox.not_before_s = now_s
             return 0.0
+        now_s = time.monotonic()
         self._precedence.sink_is_away(now_s)
         self._knocks += 1
         self._away(retry)

@@ -15,6 +15,7 @@ from requests import PreparedRequest, Response, Session
 from urllib3.exceptions import HTTPError
 
 from otel_audit.endpoint import Endpoint
+from otel_audit.export.http_deadline import TimelyAdapter
 from otel_audit.export.outcome import (
     Outcome,
     Refused,
@@ -99,6 +100,8 @@ class HttpTransport:
             endpoint = self._endpoint
             session = self._session = Session()
             session.auth = _as_it_is
+            session.mount("http://", TimelyAdapter())
+            session.mount("https://", TimelyAdapter())
             if endpoint.client_certificate is not None and endpoint.client_key is not None:
                 session.cert = (str(endpoint.client_certificate), str(endpoint.client_key))
         return self._session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
 import struct
@@ -14,6 +15,8 @@ from typing import Any
 
 import grpc
 import orjson
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs] - there are no stubs
 from opentelemetry.proto.collector.logs.v1 import (  # pyright: ignore[reportMissingTypeStubs]
     logs_service_pb2_grpc as service,
 )
@@ -67,6 +70,10 @@ class Reply:
     """Answer only once this is set."""
     is_reset: bool = False
     """Break the connection off instead of answering."""
+    trickles: threading.Event | None = None
+    """Answer with a header that never ends, one byte every hundredth of a second, until this is set."""
+    retry_info_s: int | None = None
+    """By gRPC: a `google.rpc.RetryInfo`."""
 
 
 TAKE = Reply()
@@ -80,6 +87,7 @@ class Sink:
         self.behaviour: Behaviour = lambda _: TAKE
         self.bodies: list[bytes] = []
         self.requests: list[Request] = []
+        self.too_large = 0
         self.changed = threading.Condition()
 
     def answer(self, message: ExportLogsServiceRequest, headers: dict[str, str]) -> Reply:
@@ -95,6 +103,12 @@ class Sink:
                 self.bodies += request.bodies
             self.changed.notify_all()
         return reply
+
+    def refuse(self) -> None:
+        """Count a request that is too large to be read."""
+        with self.changed:
+            self.too_large += 1
+            self.changed.notify_all()
 
     def wait_for(self, condition: Callable[[], object], what: str = "") -> None:
         """Block until *condition* holds, looked at after each request."""
@@ -119,10 +133,25 @@ def partial(rejected: int, message: str = "no") -> bytes:
     return answer.SerializeToString()
 
 
+def retry_info(reply: Reply) -> bytes:
+    """A `google.rpc.Status` that says when to come again."""
+    status = status_pb2.Status(code=reply.code.value[0], message=reply.details)
+    delay = duration_pb2.Duration(seconds=reply.retry_info_s)
+    status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    data: bytes = status.SerializeToString()
+    return data
+
+
 class HttpSink(Sink):
     """OTLP/HTTP."""
 
-    def __init__(self, wrap: Callable[[socket.socket], socket.socket] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        wrap: Callable[[socket.socket], socket.socket] | None = None,
+        port: int = 0,
+        limit_bytes: int = 1 << 30,
+    ) -> None:
+        """*limit_bytes*: what is larger is refused by its length, before it is read."""
         super().__init__()
         sink = self
 
@@ -130,13 +159,24 @@ class HttpSink(Sink):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                data = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
+                if length > limit_bytes:
+                    self.send_response(413)
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+                    sink.refuse()
+                data = self.rfile.read(length)
+                if length > limit_bytes:
+                    return
                 if self.headers.get("content-encoding") == "gzip":
                     data = gzip.decompress(data)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 reply = sink.answer(ExportLogsServiceRequest.FromString(data), {**headers, ":path": self.path})
                 if reply.is_reset:
                     self._reset()
+                    return
+                if reply.trickles is not None:
+                    self._trickle(reply.trickles)
                     return
                 body = partial(reply.rejected) if reply.rejected else reply.body
                 self.send_response(reply.status)
@@ -145,6 +185,13 @@ class HttpSink(Sink):
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def _trickle(self, stop: threading.Event) -> None:
+                self.close_connection = True
+                with contextlib.suppress(OSError):  # the client has gone
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
+                    while not stop.wait(0.01):
+                        self.wfile.write(b"a")
 
             def _reset(self) -> None:
                 """Half an answer, then RST."""
@@ -188,9 +235,13 @@ class HttpSink(Sink):
 class GrpcSink(Sink, service.LogsServiceServicer):
     """OTLP/gRPC."""
 
-    def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
+    def __init__(
+        self, credentials: grpc.ServerCredentials | None = None, port: int = 0, limit_bytes: int = 4 << 20
+    ) -> None:
+        """*limit_bytes*: what is larger is refused by the server itself."""
         super().__init__()
-        self._server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limit_bytes)]
+        self._server = grpc.server(ThreadPoolExecutor(4), options=options)
         service.add_LogsServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]
         address = f"127.0.0.1:{port}"
         if credentials is None:
@@ -203,6 +254,8 @@ class GrpcSink(Sink, service.LogsServiceServicer):
         metadata = {name: str(value) for name, value in context.invocation_metadata()}
         reply = self.answer(request, metadata)
         if reply.code is not grpc.StatusCode.OK:
+            if reply.retry_info_s is not None:
+                context.set_trailing_metadata((("grpc-status-details-bin", retry_info(reply)),))
             context.abort(reply.code, reply.details)
         return ExportLogsServiceResponse.FromString(partial(reply.rejected) if reply.rejected else b"")
 
