@@ -15,7 +15,7 @@ from otel_audit.capture.policy import Policy
 from otel_audit.capture.request import current_actor, current_request
 from otel_audit.errors import InvalidEvent, RecordingFailed
 from otel_audit.event import Actor, AuditEvent
-from otel_audit.evidence.members import Attribution, event_members
+from otel_audit.evidence.members import event_members
 from otel_audit.export.exporter import Exporter
 from otel_audit.receipt import NOT_RECORDED, SKIPPED, Receipt
 from otel_audit.spool.keeper import Keeper
@@ -52,6 +52,7 @@ class AuditPipeline:
         self.writer = writer
         self.keeper = keeper
         self.policy = policy
+        self._has_rules = policy.has_rules
         self._service = Actor(declaration.service, "service")
         self._is_closed_mode = declaration.fail_mode == "closed"
         self._syncs = writer.config.fsync == "always"
@@ -120,14 +121,15 @@ class AuditPipeline:
 
     def _append(self, event: AuditEvent) -> Receipt:
         request = current_request.get()
-        if self.policy.has_rules:
+        if self._has_rules:
             decision = self.policy.decide(event, request)
             if not decision.is_recorded:
                 self.writer.skip()
                 return SKIPPED
             event = decision.reduce(event)
-        actor = event.actor or current_actor() or self._service
-        source, trace_id, span_id = event.source, event.trace_id, event.span_id
+        _, _, _, actor, _, source, happened, trace_id, span_id, _ = event
+        if actor is None:
+            actor = current_actor() or self._service
         if request is not None:
             source = source or request.source
             if trace_id is None:
@@ -137,8 +139,8 @@ class AuditPipeline:
             if span.is_valid:
                 trace_id, span_id = f"{span.trace_id:032x}", f"{span.span_id:016x}"
         try:
-            members = event_members(event, Attribution(actor, source, trace_id, span_id))
+            members = event_members(event, actor=actor, source=source, trace_id=trace_id, span_id=span_id)
+            return self.writer.append(members, happened)
         except InvalidEvent:
             self.writer.lose("invalid")
             raise
-        return self.writer.append(members, event.time_unix_nano)

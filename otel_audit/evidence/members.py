@@ -7,10 +7,9 @@ may stand in them; what leaves here is within the profile of "Record" in the evi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from time import gmtime, strftime
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from otel_audit.errors import InvalidEvent
 from otel_audit.event import Actor, AuditEvent, Context, Source
@@ -26,47 +25,47 @@ _NAME = re.compile(r"[\x21-\x7e]{1,256}")
 _AUDIT_NAMES = frozenset(("audit.reason", "audit.actor.claimed"))
 """Names of `audit.*` that an event may bring; the others of "Record" are the log's own."""
 
+_PLAIN = frozenset((str, bool, int))
+
 _checked_names: set[str] = set()
 _CHECKED_NAMES_LIMIT = 10_000
 """Names come from code, not from requests, so this is a bound against mistakes only."""
 
 
+_seconds: dict[int, str] = {}
+
+
 def timestamp(time_unix_nano: int) -> str:
     """RFC 3339, UTC, nine fractional digits, `Z`."""
-    seconds, nano = divmod(time_unix_nano, 1_000_000_000)
-    return f"{_to_the_second(seconds)}.{nano:09d}Z"
+    second, nano = divmod(time_unix_nano, 1_000_000_000)
+    prefix = _seconds.get(second)
+    if prefix is None:
+        _seconds.clear()  # events of one moment share it; a second is all that is kept
+        moment = gmtime(second)
+        # glibc's %Y does not pad
+        _seconds[second] = prefix = f"{moment.tm_year:04d}{strftime('-%m-%dT%H:%M:%S', moment)}."
+    return f"{prefix}{nano:09d}Z"
 
 
-@lru_cache(maxsize=8)
-def _to_the_second(seconds: int) -> str:
-    moment = gmtime(seconds)
-    return f"{moment.tm_year:04d}{strftime('-%m-%dT%H:%M:%S', moment)}"  # glibc's %Y does not pad
-
-
-class Attribution(NamedTuple):
-    """What an event takes from its surroundings: who, from where, in which trace."""
-
-    actor: Actor
-    source: Source | None
-    trace_id: str | None
-    span_id: str | None
-
-
-def event_members(event: AuditEvent, attribution: Attribution) -> Members:
+def event_members(
+    event: AuditEvent, *, actor: Actor, source: Source | None, trace_id: str | None, span_id: str | None
+) -> Members:
     """Members of the event's record but its times and those that its stream gives.
+
+    *actor* and so on are what the event takes from its surroundings, or brings itself. Its context may be part
+    of what is returned.
 
     Raises:
         InvalidEvent: a context value of a type that a record cannot carry.
     """
-    actor, source, trace_id, span_id = attribution
+    name, action, outcome, _, target, _, _, _, _, context = event
     members: Members = {
         "schema": SCHEMA,
-        "event": event.event,
-        "action": event.action,
-        "outcome": event.outcome,
+        "event": name,
+        "action": action,
+        "outcome": outcome,
         "actor": actor_members(actor),
     }
-    target = event.target
     if target is not None:
         members["target"] = {"id": target.id or "unknown", "type": target.type}
     if source is not None:
@@ -75,11 +74,18 @@ def event_members(event: AuditEvent, attribution: Attribution) -> Members:
         members["trace_id"] = trace_id
         if span_id is not None:
             members["span_id"] = span_id
-    if event.context:
-        context = context_members(event.context)
+    if context:
+        if not _is_plain(context):
+            context = context_members(context)
         if context:
             members["context"] = context
     return members
+
+
+def _is_plain(context: Context) -> bool:
+    """Whether *context* can be written as it stands, but for the range of its integers: `encode` refuses those."""
+    values = cast("Mapping[str, object]", context).values()
+    return type(context) is dict and _checked_names.issuperset(context) and _PLAIN.issuperset(map(type, values))  # pyright: ignore[reportUnknownArgumentType] - narrowed to dict[Unknown, Unknown]
 
 
 def actor_members(actor: Actor, depth: int = 0) -> Members:
@@ -176,6 +182,18 @@ def _fitted_integer(name: str, value: int) -> int | str:
 
 def _text(item: object) -> str:
     return encode({"": item})[4:-1].decode()
+
+
+def conformed(members: Members) -> Members:
+    """*members* whose text or integers `encode` has refused, as a record can carry them.
+
+    Raises:
+        InvalidEvent: an integer too long for a string.
+    """
+    context = members.get("context")
+    if context is not None:
+        members = {**members, "context": context_members(context)}
+    return without_surrogates(members)  # type: ignore[no-any-return]  # a dict of a dict
 
 
 def without_surrogates(value: Any) -> Any:

@@ -7,13 +7,14 @@ Evidence stage, no I/O: it makes the bytes of the next record, and takes note of
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES, SCHEMA, encode
-from otel_audit.evidence.members import Members, fit, timestamp, without_surrogates
+from otel_audit.evidence.members import Members, conformed, fit, timestamp
 from otel_audit.evidence.merkle import Tree
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Draft(NamedTuple):
     is_signed: bool
 
 
+_as_draft = cast("Callable[[tuple[bytes, bytes, bool]], Draft]", partial(tuple.__new__, Draft))  # pyright: ignore[reportUnknownMemberType] - of an unknown tuple
+"""Past the Python function that makes a named tuple: 0.3 µs an event."""
+
+
 class StreamClosed(Exception):  # noqa: N818 - a state of the stream, not a fault
     """The stream has written its close, or was found unfit to go on; nothing may follow."""
 
@@ -93,10 +98,12 @@ class Stream:
         self.skipped = 0
         """Events left out by policy since open; every seal says it."""
         self.is_closed = False
+        self.head: str | None = None
+        """Record hash of the last record written, lower-case hex."""
         self.reference = ""
         """`<stream>:<seq>:<record hash>` of the last signed record written."""
+        self._signs_all = declaration.sign == "record"
         self._key: Ed25519PrivateKey | None = key
-        self._prev: str | None = None
         self._tree = Tree()
         self._unfolded: list[bytes] = []
         self._folded = 0
@@ -109,6 +116,9 @@ class Stream:
     def draft_event(self, members: Members, observed_unix_nano: int, happened: int | None = None) -> Draft | None:
         """The next record, with the *members* that an event gives; None when it cannot be made to fit.
 
+        Raises:
+            InvalidEvent: a context value that a record cannot carry; no record was made.
+
         *happened* (None: just now) is never later than it was observed: a clock that was set back in between
         makes it so.
         """
@@ -116,21 +126,21 @@ class Stream:
         members["time"] = observed if happened is None or happened >= observed_unix_nano else timestamp(happened)
         members["stream"] = self.id
         members["seq"] = self.seq + 1
-        members["prev"] = self._prev
-        is_signed = self.declaration.sign == "record"
+        members["prev"] = self.head
         try:
             body = encode(members)
-        except TypeError:  # orjson's answer to lone surrogates
-            members = without_surrogates(members)
+        except TypeError:  # orjson's answer to lone surrogates and large integers
+            members = conformed(members)
             body = encode(members)
-        if len(body) > MAX_RECORD_BYTES - _SIG_ROOM * is_signed:
-            smaller = fit(members, _SIG_ROOM * is_signed)
-            if smaller is None:
+        if self._signs_all:
+            fitting = fit(members, _SIG_ROOM)
+            return None if fitting is None else self._signed(fitting)
+        if len(body) > MAX_RECORD_BYTES:
+            fitting = fit(members)
+            if fitting is None:
                 return None
-            members, body = smaller, encode(smaller)
-        if is_signed:
-            return self._signed(members)
-        return Draft(body, sha256(body).digest(), False)  # no keywords: 0.3 µs an event
+            body = encode(fitting)
+        return _as_draft((body, sha256(body).digest(), False))
 
     def draft_open(
         self, observed_unix_nano: int, certificates: Sequence[bytes], predecessors: Sequence[str]
@@ -186,8 +196,8 @@ class Stream:
             "outcome": "success",
             "context": context,
         }
-        if self._prev is not None:
-            members["prev"] = self._prev
+        if self.head is not None:
+            members["prev"] = self.head
         return self._signed(members)
 
     def advance(self, draft: Draft, *, closes: bool = False) -> None:
@@ -196,18 +206,20 @@ class Stream:
         All or nothing but for folding: CPython lets signal handlers, which may raise, in after calls and not
         between assignments. `is_whole` tells afterwards.
         """
-        prev = draft.hash.hex()
-        self.size_bytes += len(draft.body) + 1
-        self.seq += 1
-        self._prev = prev
-        self._unfolded += (draft.hash,)
-        if draft.is_signed:
-            self.signed_seq = self.seq
-            self.reference = f"{self.id}:{self.seq}:{prev}"
+        body, digest, is_signed = draft
+        head = digest.hex()
+        size_bytes = len(body) + 1
+        self.size_bytes += size_bytes
+        self.seq = seq = self.seq + 1
+        self.head = head
+        self._unfolded += (digest,)
+        if is_signed:
+            self.signed_seq = seq
+            self.reference = f"{self.id}:{seq}:{head}"
         if closes:
             self.is_closed = True
             self._key = None
-        if len(self._unfolded) >= _FOLD_RECORDS:
+        if not seq % _FOLD_RECORDS:
             self._fold()
 
     @property

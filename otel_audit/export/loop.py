@@ -169,7 +169,7 @@ class Loop:
         if quarantined != self._said:
             self._said = quarantined
             say_quarantine(self._alarms, self.name, self._quarantine, self.drain.courier)
-        if self._alarms.has_unsaid:
+        if self._alarms.unsaid:
             self._alarms.say()
 
 

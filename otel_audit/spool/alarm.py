@@ -30,7 +30,8 @@ class Alarms:
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._monotonic_s = monotonic_s
         self._troubles: dict[str, _Trouble] = {}
-        self._unsaid: list[tuple[int, str]] = []
+        self.unsaid: list[tuple[int, str]] = []
+        """What `say` has to say: levels and messages."""
         self._lock = threading.RLock()
         """Re-entrant: a signal handler may raise an alarm in the middle of one."""
 
@@ -41,12 +42,12 @@ class Alarms:
             trouble = self._troubles.get(key)
             if trouble is None:
                 self._troubles[key] = _Trouble(message, now, now)
-                self._unsaid.append((logging.ERROR, f"otel-audit: {message}"))
+                self.unsaid.append((logging.ERROR, f"otel-audit: {message}"))
                 return
             trouble.message = message
             if now - trouble.said_s >= REPEAT_S:
                 trouble.said_s = now
-                self._unsaid.append((logging.ERROR, f"otel-audit: {message} ({_since(now - trouble.since_s)})"))
+                self.unsaid.append((logging.ERROR, f"otel-audit: {message} ({_since(now - trouble.since_s)})"))
 
     def repeat(self) -> None:
         """Whatever is wrong still is; each is said again when its minute is over."""
@@ -61,23 +62,18 @@ class Alarms:
             trouble = self._troubles.pop(key, None)
             if trouble is not None:
                 lasted_s = self._monotonic_s() - trouble.since_s
-                self._unsaid.append((logging.WARNING, f"otel-audit: {message} (after {_spoken(lasted_s)})"))
+                self.unsaid.append((logging.WARNING, f"otel-audit: {message} (after {_spoken(lasted_s)})"))
 
     @property
     def lasting(self) -> list[str]:
         """What is wrong now, the latest last."""
         return [trouble.message for trouble in list(self._troubles.values())]
 
-    @property
-    def has_unsaid(self) -> bool:
-        """Whether `say` has something to say."""
-        return bool(self._unsaid)
-
     def say(self) -> None:
         """Log what was noted. Not to be called under a lock that an audited call may need."""
-        if self._unsaid:
+        if self.unsaid:
             with self._lock:
-                unsaid, self._unsaid = self._unsaid, []
+                unsaid, self.unsaid = self.unsaid, []
             for level, message in unsaid:
                 _log.log(level, "%s", message)
 
@@ -85,7 +81,7 @@ class Alarms:
         """In a forked child: the parent's troubles are the parent's."""
         self._lock = threading.RLock()
         self._troubles.clear()
-        self._unsaid.clear()
+        self.unsaid.clear()
 
 
 def _since(lasts_s: float) -> str:

@@ -29,17 +29,15 @@ class _Gap:
 
 
 class Gaps:
-    """Events lost and not yet told, by reason; used under the writer's lock. False when there are none."""
+    """Events lost and not yet told; used under the writer's lock."""
 
     def __init__(self) -> None:
-        self._gaps: dict[GapReason, _Gap] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._gaps)
+        self.by_reason: dict[GapReason, _Gap] = {}
+        """Empty when there is nothing to tell."""
 
     def add(self, reason: GapReason, from_unix_nano: int, to_unix_nano: int) -> None:
         """Count one event that happened at the first time and was lost at the second."""
-        gap = self._gaps.setdefault(reason, _Gap(0, min(from_unix_nano, to_unix_nano), to_unix_nano))
+        gap = self.by_reason.setdefault(reason, _Gap(0, min(from_unix_nano, to_unix_nano), to_unix_nano))
         gap.count += 1
         gap.from_unix_nano = min(gap.from_unix_nano, from_unix_nano)
         gap.to_unix_nano = max(gap.to_unix_nano, to_unix_nano)
@@ -56,9 +54,9 @@ class Gaps:
                     "audit.reason": reason,
                 },
             )
-            for reason, gap in self._gaps.items()
+            for reason, gap in self.by_reason.items()
         ]
 
     def remove(self, reason: GapReason) -> None:
         """The record was written."""
-        del self._gaps[reason]
+        del self.by_reason[reason]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from otel_audit.errors import IdentityError, NoRoom, NotConfigured
+from otel_audit.errors import IdentityError, InvalidEvent, NoRoom, NotConfigured
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
 from otel_audit.evidence.members import Members, timestamp
 from otel_audit.evidence.stream import CloseReason, Declaration
@@ -100,13 +100,14 @@ class Writer:
 
         Raises:
             NotConfigured: after `shut`.
+            InvalidEvent: a context value that a record cannot carry; the caller counts it as lost.
         """
         if not is_unforked[0]:
             notice_fork()
         with self.lock:
             if self._is_busy:
                 receipt = Receipt(False)
-                self._later.append(lambda: receipt.become(self.append(members, happened)))
+                self._later.append(lambda: self._append_late(receipt, members, happened))
                 return receipt
             self._is_busy = True
             try:
@@ -118,9 +119,16 @@ class Writer:
                 self._is_busy = False
         if self._later:
             self._do_later()
-        if self.alarms.has_unsaid:
+        if self.alarms.unsaid:
             self.alarms.say()
         return receipt
+
+    def _append_late(self, receipt: Receipt, members: Members, happened: int | None) -> None:
+        try:
+            receipt.become(self.append(members, happened))
+        except InvalidEvent as error:  # its `emit` has returned long since
+            self.lose("invalid", happened)
+            self.alarms.note("invalid", f"an event could not be recorded: {error}; the log will carry a gap")
 
     def lose(self, reason: GapReason, happened: int | None = None, error: Exception | None = None) -> Receipt:
         """Count an event that could not be recorded; returns what `emit` answers then."""
@@ -174,40 +182,42 @@ class Writer:
         with self.lock:
             self._admitted = max(0, self._admitted - 1)
 
-    def _append(self, members: Members, happened: int | None) -> Receipt:
-        clock = self.clock
-        for _ in range(3):
-            observed = clock.unix_nano()
-            live = self.live
-            if live is None or live.is_broken or live.is_unfit(observed, clock.monotonic_nano()):
-                try:
-                    live = self._present()
-                except (OSError, IdentityError) as error:
-                    return self.lose(_reason(error), happened, error)
-                observed = clock.unix_nano()  # never before the stream's own first records
-                if live.is_unfit(observed, clock.monotonic_nano()):
-                    continue  # the clock has stepped just now
-            stream = live.stream
-            draft = stream.draft_event(members, observed, happened)
-            if draft is None:
-                return self.lose("too-large", happened)
+    def _append(self, members: Members, happened: int | None, *, tries: int = 3) -> Receipt:
+        observed = self.clock.unix_nano()
+        live = self.live
+        if live is None or live.is_broken or not live.fit_from_unix_nano <= observed < live.fit_until_unix_nano:
             try:
-                live.write(draft)
-            except NoSpace as error:
-                return self.lose("disk-full", happened, error)
-            except OSError as error:
-                # this record did not get through whole: the stream is over, the event goes to a new one
-                self.give_up(live, error)
-                continue
-            seq = stream.seq
-            self.tally.emitted += 1
-            receipt = Receipt(True, stream.id, seq, draft.hash.hex(), live)
-            if seq - stream.signed_seq in self._waking:
-                self.on_work()
-            if self._gaps:
-                self.tell_gaps()
-            return receipt
-        return self.lose("write-failed", happened)
+                live = self._present()
+            except (OSError, IdentityError) as error:
+                return self.lose(_reason(error), happened, error)
+            observed = self.clock.unix_nano()  # never before the stream's own first records
+            if live.is_unfit(observed, self.clock.monotonic_nano()):  # the clock has stepped just now
+                return self._append_again(members, happened, tries)
+        stream = live.stream
+        draft = stream.draft_event(members, observed, happened)
+        if draft is None:
+            return self.lose("too-large", happened)
+        try:
+            live.write(draft)
+        except NoSpace as error:
+            return self.lose("disk-full", happened, error)
+        except OSError as error:
+            # this record did not get through whole: the stream is over, the event goes to a new one
+            self.give_up(live, error)
+            return self._append_again(members, happened, tries)
+        seq = stream.seq
+        self.tally.emitted += 1
+        receipt = Receipt(True, stream.id, seq, stream.head or "", live)
+        if seq - stream.signed_seq in self._waking:
+            self.on_work()
+        if self._gaps.by_reason:
+            self.tell_gaps()
+        return receipt
+
+    def _append_again(self, members: Members, happened: int | None, tries: int) -> Receipt:
+        if tries == 1:
+            return self.lose("write-failed", happened)
+        return self._append(members, happened, tries=tries - 1)
 
     @contextlib.contextmanager
     def making(self) -> Generator[None]:
@@ -362,7 +372,7 @@ class Writer:
         """Write what was lost into the log, if there is room for it again."""
         with self.making():
             live = self.live
-            if live is None or not self._gaps:
+            if live is None or not self._gaps.by_reason:
                 return
             try:
                 if live.slot.room_bytes < MAX_RECORD_BYTES:

@@ -13,7 +13,7 @@ from otel_audit.errors import InvalidEvent
 from otel_audit.event import Actor, AuditEvent, Source, Target
 from otel_audit.evidence.acceptance import accepted
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES, decode, encode
-from otel_audit.evidence.members import Attribution, Members, context_members, event_members, fit, timestamp
+from otel_audit.evidence.members import Members, context_members, event_members, fit, timestamp
 from otel_audit.evidence.record import is_time, problem
 from otel_audit.evidence.stream import Declaration, Stream
 
@@ -128,7 +128,9 @@ events = st.builds(
 def record_of(event: AuditEvent) -> bytes:
     """The record that a stream makes of *event*, its first after the open."""
     sound = accepted(event)
-    members = event_members(sound, Attribution(sound.actor or Actor("shop", "service"), sound.source, None, None))
+    members = event_members(
+        sound, actor=sound.actor or Actor("shop", "service"), source=sound.source, trace_id=None, span_id=None
+    )
     stream = Stream("a" * 32, KEY, Declaration("shop", {"service.name": "shop"}, ""))
     stream.advance(stream.draft_open(NOW, [], []))
     draft = stream.draft_event(members, NOW, sound.time_unix_nano)

@@ -12,7 +12,6 @@ from otel_audit.errors import InvalidEvent
 from otel_audit.event import Actor, AuditEvent, Target
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES, encode
 from otel_audit.evidence.members import (
-    Attribution,
     actor_members,
     context_members,
     event_members,
@@ -112,7 +111,7 @@ def test_an_impersonation_is_cut_at_the_third_identity_behind_the_actor() -> Non
 def test_an_identity_without_a_name_is_unknown_and_so_is_a_target() -> None:
     event = AuditEvent("a.b", "READ", "success", target=Target("", "db.table"))
 
-    members = event_members(event, Attribution(Actor(""), None, None, "b" * 16))
+    members = event_members(event, actor=Actor(""), source=None, trace_id=None, span_id="b" * 16)
 
     assert members["actor"] == {"id": "unknown", "type": "user"}
     assert members["target"] == {"id": "unknown", "type": "db.table"}

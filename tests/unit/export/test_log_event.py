@@ -11,7 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_audit.event import Actor, AuditEvent, Source, Target
 from otel_audit.evidence.canonical import encode
-from otel_audit.evidence.members import Attribution, event_members, without_surrogates
+from otel_audit.evidence.members import event_members, without_surrogates
 from otel_audit.export.log_event import event_of
 
 SERVICE = Actor("shop", "service")
@@ -25,7 +25,7 @@ def event(attributes: dict[str, Any] | None = None, logger: str = "audit", **par
 
 def context(attributes: dict[str, Any]) -> dict[str, Any]:
     """What comes of the attributes in a record's context, in the record's own bytes."""
-    members = event_members(event(attributes), Attribution(SERVICE, None, None, None))
+    members = event_members(event(attributes), actor=SERVICE, source=None, trace_id=None, span_id=None)
     encode(without_surrogates(members))
     return {name: value for name, value in members["context"].items() if name != "otel.scope.name"}
 
