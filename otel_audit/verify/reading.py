@@ -19,7 +19,7 @@ from otel_audit.verify.index import compare
 from otel_audit.verify.run import follow
 from otel_audit.verify.stream import StreamCheck
 
-_LATER_SCHEMA = re.compile(r"otel-audit/([1-9][0-9]{0,8})")
+_LATER_SCHEMA = re.compile(r"otel-audit/(?!1\Z)[1-9][0-9]*")
 
 
 class Disorder(Exception):  # noqa: N818 - a state of the source, not a fault
@@ -44,7 +44,7 @@ class Tally:
         if members is not None:
             schema = members.get("schema")
             later = _LATER_SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
-            if later is not None and int(later[1]) > 1:
+            if later is not None:
                 self.unsupported += 1
                 return
         if not self.malformed:
