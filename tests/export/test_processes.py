@@ -101,10 +101,16 @@ def test_a_forked_child_delivers_its_own_records(start: Start, sink: Sink, spool
 
 
 def test_memory_stays_flat_while_a_sink_is_away(start: Start, http_sink: HttpSink) -> None:
-    """What waits, waits on disk: 50 MB there, and one batch in memory."""
+    """What waits, waits on disk: 50 MB there, and one batch in memory, from the second failure on.
 
-    def refuse(request: Request) -> Reply:
+    Before the first one the exporter has not imported its transport yet, and has no batch.
+    """
+    refused = 0
+
+    def refuse(_: Request) -> Reply:
+        nonlocal refused
         http_sink.requests.clear()  # the sink's own memory is not the question
+        refused += 1
         return Reply(status=503, is_taken=False)
 
     http_sink.behaviour = refuse
@@ -112,10 +118,10 @@ def test_memory_stays_flat_while_a_sink_is_away(start: Start, http_sink: HttpSin
     assert process.stdout is not None
     assert process.stdin is not None
     assert process.stdout.readline() == "began\n"
-    http_sink.wait_for(lambda: http_sink.requests == [])
+    http_sink.wait_for(lambda: refused >= 2)
     process.stdin.write("\n")
     process.stdin.flush()
 
     grown_kib = int(process.stdout.readline())
 
-    assert grown_kib < 25 << 10, "half of what waits"
+    assert grown_kib < 8 << 10, "a sixth of what waits; 0 was measured"
