@@ -73,6 +73,10 @@ class _HandedLines(DiskLines):
         write_durably(self.directory / HANDED, orjson.dumps(asdict(cursor)))
 
 
+class _NotFlushed(Exception):  # noqa: N818 - a state of somebody else, not a fault of ours
+    """The next processor says that it still holds records of the batch."""
+
+
 class _Followed:
     """One stream that is being handed on."""
 
@@ -134,6 +138,12 @@ class Handover:
             writer.alarms.note(
                 _TROUBLE,
                 f"{error}: sealed records cannot be handed on: look at the disk. Nothing is lost; it is retried",
+            )
+        except _NotFlushed:
+            name = type(self.next).__name__
+            writer.alarms.note(
+                _TROUBLE,
+                f"{name} says that it could not flush: see where it exports to; records are handed to it again",
             )
         except Exception as error:  # noqa: BLE001 - the next processor is anybody's code
             name = type(self.next).__name__
@@ -213,7 +223,7 @@ class Handover:
                 errno.ENODATA, f"stream {followed.lines.stream} ends at {cursor.seq}, {extent.seq} were sealed"
             )
         if self.next.force_flush() is False:
-            return False
+            raise _NotFlushed
         followed.lines.save(cursor)
         followed.cursor = cursor
         return True

@@ -9,6 +9,9 @@ once sealed, the log's records, lifecycle records included, go to the next proce
     audit.addHandler(LoggingHandler(logger_provider=provider))
     audit.propagate = False
 
+Handed on is not delivered. A receipt's `recorded` means the spool; `wait_delivered` and the metrics of export speak
+of this package's own exporter only, because nobody tells us what *next* and its exporter do with a record.
+
 Known limit: the stock batch processor and exporters drop a batch that they cannot deliver within some ten
 seconds, and tell nobody. The records stay in the spool, and the verifier names what is missing at the far end; the
 exporter of this package (`OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT`) is the way that loses none.

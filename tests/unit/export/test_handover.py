@@ -146,6 +146,35 @@ def test_a_processor_that_raises_is_handed_the_same_again(
     assert checked(spool, exporter).status == "verified"
 
 
+class Stuffed(SimpleLogRecordProcessor):
+    """Somebody's own processor, which admits that it cannot pass on what it holds."""
+
+    is_stuffed = True
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return not self.is_stuffed and super().force_flush(timeout_millis)
+
+
+def test_a_processor_that_cannot_flush_is_an_alarm_and_is_handed_the_same_again(
+    configure: Configure,
+    logs: MakeLog,
+    exporter: InMemoryLogRecordExporter,
+    spool: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    configure()
+    stuffed = Stuffed(exporter)
+    log = logs(stuffed)
+    log.info("read")
+    assert not log.flush()
+    assert "Stuffed says that it could not flush" in caplog.text
+    stuffed.is_stuffed = False
+    log.provider.shutdown()
+
+    assert "handed on again" in caplog.text
+    assert checked(spool, exporter).status == "verified"
+
+
 class Deaf(Sink):
     """A sink that cannot be reached for one batch, as the stock exporter reports it."""
 
