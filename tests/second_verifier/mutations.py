@@ -299,10 +299,15 @@ def recover(model: Model, rng: Random) -> None:
     dead = model.streams[rng.choice(list(model.streams))]
     if rng.random() < 0.7:
         del dead[rng.randrange(1, len(dead) + 1) :]
+    signed = max((at for at, one in enumerate(dead) if "sig" in one.members), default=0)
+    if len(dead) > signed + 2 and rng.random() < 0.6:  # at the bound of what a living process would have sealed
+        bound = later(dead[signed + 1].members["observed"], 10 * SECOND + rng.choice([-1, 0, 1]))
+        dead[-1].members |= {"observed": bound, "time": bound}
     for _ in range(rng.choice([1, 1, 2])):
         by = model.streams[rng.choice(list(model.streams))]
         target, at = rng.choice(dead[-3:]), rng.randrange(1, len(by) + 1)
-        seen = later(by[at - 1].members["observed"], rng.choice([0, 1, 3600 * SECOND]))
+        after = rng.choice([by[at - 1], dead[-1]]).members["observed"]
+        seen = later(after, rng.choice([0, 1, SECOND, 3600 * SECOND]))
         said: Json = {"audit.recovered.stream": dead[0].members["stream"], "audit.recovered.seq": 1}
         said |= {"audit.recovered.hash": "ab" * 32, "audit.recovered.sealed": 1, "audit.recovered.torn_bytes": 0}
         if rng.random() < 0.2:

@@ -24,9 +24,7 @@ FIRST, COUNT = (
 
 
 @pytest.mark.parametrize("name", sorted(PATHS))
-@pytest.mark.parametrize(
-    "trust", [[], [ISSUER.certificate], [STRANGER.certificate]], ids=["none", "own", "other"]
-)
+@pytest.mark.parametrize("trust", [[], [ISSUER.certificate], [STRANGER.certificate]], ids=["none", "own", "other"])
 def test_verifiers_agree_on_a_path_of_certificates(name: str, trust: list[x509.Certificate]) -> None:
     opening: Json = {"stream": "ab" * 16, "observed": "2026-03-01T12:00:00.500000000Z"}
     opening["context"] = {"service.name": "shop"}
