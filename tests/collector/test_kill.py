@@ -9,7 +9,9 @@ import threading
 import time
 from http.client import HTTPException
 
-from tests.collector.processes import Collector, World, http_environ
+import pytest
+
+from tests.collector.processes import Collector, World, grpc_environ, http_environ
 from tests.collector.shops import Shop, bodies, deliver_all, log_records, paths, spooled
 
 KILLING_S = float(os.environ.get("KILL_TEST_SECONDS", "60"))
@@ -40,20 +42,24 @@ class Load:
         self._thread.join()
 
 
-def test_killing_everything_at_random_loses_nothing(world: World) -> None:
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_killing_everything_at_random_loses_nothing(protocol: str, world: World) -> None:
+    """By gRPC a third as long: the two Collectors speak it to each other in either case."""
+    is_http = protocol == "http/protobuf"
+    killing_s = KILLING_S if is_http else KILLING_S / 3
     seed = time.time_ns()
-    print(f"seed {seed}, {KILLING_S:g} s")  # shown when it fails
+    print(f"seed {seed}, {killing_s:g} s, {protocol}")  # shown when it fails
     dice = random.Random(seed)
     gateway = world.collector("gateway", AUDIT_ROTATE_MB="20")
     agent = world.collector("agent", AUDIT_GATEWAY=gateway.grpc)
-    address = http_environ(agent.http)
+    address = http_environ(agent.http) if is_http else grpc_environ(agent.grpc)
     shop = Shop(world, **address)
     load = Load(shop)
     victims: dict[str, Shop | Collector] = {"shop": shop, "agent": agent, "gateway": gateway}
     killed = dict.fromkeys(victims, 0)
 
     try:
-        end = time.monotonic() + KILLING_S
+        end = time.monotonic() + killing_s
         while time.monotonic() < end:
             time.sleep(dice.uniform(0.5, 4))  # under load, not waiting for anything
             name = dice.choice(list(victims))
