@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from otel_audit.errors import InvalidSetting
-from otel_audit.settings import parse_duration
+from otel_audit.variable_values import parse_duration
 
 LONGEST = timedelta(days=36500)
 """A hundred years: more is a slip, and sums of it leave the calendar."""

@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from otel_audit.settings import Reserve
+from otel_audit.variable_values import Reserve
 
 _RECOUNT_S = 10.0
 """Age at which the bytes that the spool uses are counted again; other processes write to it too."""

@@ -16,8 +16,9 @@ from otel_audit.cli.witness import read_witness
 from otel_audit.errors import AuditError
 from otel_audit.event import Actor, AuditEvent
 from otel_audit.search.query import Query, like
-from otel_audit.settings import VARIABLES, Settings
+from otel_audit.settings import Settings
 from otel_audit.sources import open_source
+from otel_audit.variables import VARIABLES
 
 REGRESSIONS: tuple[bytes, ...] = ()
 _NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -10,7 +10,9 @@ import pytest
 
 from otel_audit import settings
 from otel_audit.errors import InvalidSetting
-from otel_audit.settings import VARIABLES, Reserve, Settings
+from otel_audit.settings import Settings
+from otel_audit.variable_values import Reserve
+from otel_audit.variables import VARIABLES
 
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:

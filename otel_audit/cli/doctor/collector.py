@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from otel_audit.cli.doctor.look import Look
 from otel_audit.endpoint import GRPC_PORT, HTTP_PORT, Endpoint
 from otel_audit.errors import InvalidSetting
-from otel_audit.settings import OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT as ADDRESS
-from otel_audit.settings import OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL as PROTOCOL
 from otel_audit.settings import Settings
+from otel_audit.variables import OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT as ADDRESS
+from otel_audit.variables import OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL as PROTOCOL
 
 _PATIENCE_S = 5.0
 """Somebody watches; a sink that takes longer for an empty request is no good for records either."""

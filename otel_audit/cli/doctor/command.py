@@ -25,7 +25,8 @@ from otel_audit.cli.doctor.telemetry import look_at_exporters
 from otel_audit.cli.options import Json
 from otel_audit.cli.printed import printable
 from otel_audit.errors import InvalidSetting
-from otel_audit.settings import VARIABLES, Origin, Settings
+from otel_audit.settings import Origin, Settings
+from otel_audit.variables import VARIABLES
 
 _SIGNS: dict[Grade, tuple[str, str]] = {
     "ok": ("ok", "green"),

@@ -16,7 +16,8 @@ from otel_audit.cli.doctor.look import Look
 from otel_audit.cli.reading import known_issuers
 from otel_audit.errors import IdentityError, InvalidSetting, SourceError
 from otel_audit.evidence.identity import holds_private_key, local_issuers
-from otel_audit.settings import VARIABLES, Settings
+from otel_audit.settings import Settings
+from otel_audit.variables import VARIABLES
 
 EXPIRY_NOTICE = timedelta(days=30)
 """The common notice of certificate monitoring (Let's Encrypt renews at this age)."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import otel_audit
-from otel_audit.settings import VARIABLES
+from otel_audit.variables import VARIABLES
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Cli
