@@ -142,7 +142,7 @@ def test_one_bad_record_of_500_is_put_aside_and_all_others_arrive_in_order(
     (path,) = quarantined(spool)
     assert path.name == f"{receipts[250].stream}-{receipts[250].seq:012d}.record"
     assert b'"id":"250"' in path.read_bytes()
-    assert any("1 stand in" in record.message for record in caplog.records)
+    assert any("refuses records, 1 so far" in record.message for record in caplog.records)
 
     sink.behaviour = lambda _: TAKE
     again = app(sink)
