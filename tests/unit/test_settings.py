@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_audit import settings
+from otel_audit import variables
 from otel_audit.errors import InvalidSetting
 from otel_audit.settings import Settings
 from otel_audit.variable_values import Reserve
@@ -39,7 +39,7 @@ def test_the_default_in_the_table_is_the_default_in_the_dataclass() -> None:
 
 def test_every_variable_is_a_flag_of_opentelemetry_instrument() -> None:
     """The launcher offers each module attribute that begins with OTEL_."""
-    assert {v.name for v in VARIABLES} <= {name for name in dir(settings) if name.startswith("OTEL_")}
+    assert {v.name for v in VARIABLES} <= {name for name in dir(variables) if name.startswith("OTEL_")}
 
 
 @pytest.mark.parametrize(
