@@ -58,8 +58,20 @@ def broken(promise: Promise) -> str:
         for path in Path(folder).rglob("*"):
             then_s = path.stat().st_mtime - _LONG_AGO_S
             os.utime(path, (then_s, then_s))
-        wrong = _broken(promise, Path(folder) / "state")
+        wrong = _undelivered(promise, Path(folder) / "state") or _broken(promise, Path(folder) / "state")
         return f"{promise.what}: {wrong}" if wrong else ""
+
+
+def _undelivered(promise: Promise, state: Path) -> str:
+    """What a cursor calls delivered, and is neither at the sink nor in quarantine."""
+    settled = {*promise.left, *(path.read_bytes() for path in state.glob("quarantine/*.record"))}
+    for path in state.glob("*/*/delivered"):
+        cursor = orjson.loads(path.read_bytes())
+        with (path.parent / cursor["segment"]).open("rb") as segment:
+            missing = [line for line in segment.read(cursor["offset"]).split(b"\n")[:-1] if line not in settled]
+        if missing:
+            return f"{len(missing)} records are said to be delivered up to {cursor['seq']}, and are not"
+    return ""
 
 
 def _broken(promise: Promise, state: Path) -> str:
