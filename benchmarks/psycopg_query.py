@@ -12,6 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from otel_audit.event import AuditEvent
+from otel_audit.receipt import NOT_RECORDED, Receipt
 from tests.postgresql_cluster import find_programs, running_cluster
 
 COUNT = 5000
@@ -43,13 +45,13 @@ def instrument(variant: str) -> None:
 class Recorded:
     """A pipeline that makes no record: what is left is the capture."""
 
-    def record(self, event: object) -> object:
+    def record(self, event: AuditEvent) -> Receipt:  # noqa: ARG002 - the protocol's
         """Take the event, and drop it."""
-        return event
+        return NOT_RECORDED
 
-    async def record_async(self, event: object) -> object:
+    async def record_async(self, event: AuditEvent) -> Receipt:  # noqa: ARG002 - likewise
         """Likewise."""
-        return event
+        return NOT_RECORDED
 
     def admit(self) -> None:
         """Let everything in."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 PROGRAM = """
 import json, sys
@@ -67,7 +68,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_query_of_djangos_is_one_event(name: str, shop_dsn: str) -> None:
     pytest.importorskip("django")
-    info = psycopg.conninfo.conninfo_to_dict(shop_dsn)
+    info = conninfo_to_dict(shop_dsn)
     with psycopg.connect(shop_dsn, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS django")
         connection.execute("CREATE DATABASE django")
