@@ -6,8 +6,10 @@ line feed is torn or unused and no record; and a line that was seen half written
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import os
 import stat
 import zlib
 from collections.abc import Iterator
@@ -42,12 +44,35 @@ def read_lines(path: Path) -> Iterator[list[bytes]]:
             elif path.suffix == ".zst":
                 yield from _lines(unpack_zstd(file, path), is_live=False)
             else:
-                yield from _lines(cast("BinaryIO", file), is_live=True)
+                yield from _lines(cast("BinaryIO", Growing(file)), is_live=True)
     except FileNotFoundError as error:
         raise SourceError(f"{path}: removed while it was read (by retention?); read again") from error
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SourceError(f"{path}: cannot be read: {reason}") from error
+
+
+class Growing:
+    """A file that may grow while it is read, but not faster than that and for ever."""
+
+    _SLACK_BYTES = 1 << 30
+
+    def __init__(self, file: io.RawIOBase | BinaryIO) -> None:
+        self.seek = file.seek
+        self._file = file
+        self._left = 2 * os.fstat(file.fileno()).st_size + self._SLACK_BYTES
+
+    def read(self, size: int) -> bytes:
+        """Read on.
+
+        Raises:
+            OSError: it cannot be read, or has grown by more than itself and a gibibyte.
+        """
+        data = self._file.read(size) or b""
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError(errno.EFBIG, "it grows as fast as it is read")
+        return data
 
 
 def unpack_zstd(file: io.RawIOBase | BinaryIO, path: Path) -> BinaryIO:

@@ -22,7 +22,7 @@ import orjson
 
 from otel_audit.errors import SourceError
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
-from otel_audit.sources.lines import CHUNK_BYTES, unpack_zstd
+from otel_audit.sources.lines import CHUNK_BYTES, Growing, unpack_zstd
 from otel_audit.sources.zstandard_frames import FrameError, check_frames
 
 MAX_DOCUMENT_BYTES = 40 << 20
@@ -67,7 +67,7 @@ def read_documents(file: BinaryIO, path: Path) -> Iterator[Document]:
         elif head[_PREFIX_BYTES:] == _ZSTD:
             yield from _of_frames(file, path)
         else:
-            yield from _of_lines(file)
+            yield from _of_lines(cast("BinaryIO", Growing(file)))
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SourceError(f"{path}: cannot be read: {reason}") from error

@@ -49,6 +49,11 @@ class Streams:
                 self._retirements += check.retirements
                 for naming in check.namings:
                     self._namings[naming.stream].append(naming)
+        self._places: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+        """By stream and service: the places that say to have removed it."""
+        for retirement in self._retirements:
+            for stream in retirement.streams:
+                self._places[stream, checks[retirement.by].service].add(retirement.place)
         self._witness: dict[str, list[Reference]] = defaultdict(list)
         for reference in around.witness:
             self._witness[reference.stream].append(reference)
@@ -122,17 +127,29 @@ class Streams:
 
     def _judge_named(self, check: StreamCheck, report: Report) -> None:
         """Whether the records that others name are there, and are those."""
+        observed: dict[int, str] = {}
         for naming in self._namings.get(check.stream, ()):
             if naming.seq:
+                first = observed.setdefault(naming.seq, naming.observed)
                 is_late = self._may_be_late(naming.observed)
                 who = f"record {naming.at} of stream {naming.by}"
-                self._judge_reference(check, naming.seq, naming.hash, who, report, is_late=is_late)
-        for reference in self._witness.get(check.stream, ()):
-            self._judge_reference(check, reference.seq, reference.hash, "a witness", report, is_late=False)
+                self._judge_reference(check, naming.seq, naming.hash, who, report, first=first, is_late=is_late)
+        for witness in self._witness.get(check.stream, ()):
+            first = observed.get(witness.seq, "")
+            self._judge_reference(check, witness.seq, witness.hash, "a witness", report, first=first, is_late=False)
 
     def _judge_reference(
-        self, check: StreamCheck, seq: int, record_hash: str, who: str, report: Report, *, is_late: bool
+        self,
+        check: StreamCheck,
+        seq: int,
+        record_hash: str,
+        who: str,
+        report: Report,
+        *,
+        first: str,
+        is_late: bool,
     ) -> None:
+        """*first* is when the first stream that names that record says so; empty where only a witness does."""
         if seq > check.last_seq:
             if not is_late and not check.is_cut:
                 message = f"{who} names record {seq}, and there is none above {check.last_seq}"
@@ -143,10 +160,8 @@ class Streams:
         held = check.held.get(seq)
         if held is not None and record_hash not in held.hashes:
             report("altered", check.stream, seq, f"{who} names another record {seq} than this one", 1)
-        elif held is not None:
-            observed = next((n.observed for n in self._namings.get(check.stream, ()) if n.seq == seq), "")
-            if observed and held.observed > observed:
-                report("clock-skew", check.stream, seq, f"{who} names it, and was observed before it", 1)
+        elif held is not None and first and held.observed > first:
+            report("clock-skew", check.stream, seq, f"{who} names it, and was observed before it", 1)
 
     def _judge_end(self, check: StreamCheck, report: Report) -> None:
         """Promises that fell due, and ends that nobody vouches for."""
@@ -201,17 +216,18 @@ class Streams:
     def _judge_namings(self, stream: str, namings: Sequence[Naming], report: Report) -> None:
         """Whether the ones who name *stream* had a right to, and whether it is there at all."""
         named = self._checks.get(stream)
-        recoveries = [naming for naming in namings if naming.kind == "recovered"]
         differ = len({naming[5:] for naming in self._recoveries(stream)}) > 1
         for naming in namings:
             by_name = f"stream {stream}"
             if self._is_foreign(naming):
                 report("misplaced", naming.by, naming.at, f"{by_name} is one of another service", 1)
-            elif naming in recoveries and naming.by == stream:
+            elif naming.kind != "recovered":
+                continue
+            elif naming.by == stream:
                 report("misplaced", naming.by, naming.at, "a stream recovers itself", 1)
-            elif naming in recoveries and named is not None and named.closed_at is not None:
+            elif named is not None and named.closed_at is not None:
                 report("misplaced", naming.by, naming.at, f"{by_name} was recovered and has a close", 1)
-            elif naming in recoveries and differ:
+            elif differ:
                 report("misplaced", naming.by, naming.at, f"{by_name} was recovered twice, differently", 1)
         if named is not None:
             return
@@ -230,11 +246,7 @@ class Streams:
         if self._may_be_late(naming.observed) or (since is not None and naming.observed < since):
             return True
         service = self._checks[naming.by].service
-        listing = {
-            retirement.place
-            for retirement in self._retirements
-            if naming.stream in retirement.streams and self._checks[retirement.by].service == service
-        }
+        listing = self._places.get((naming.stream, service), set[str]())
         return all(self._around.places[source] in listing for source in self._checks[naming.by].holders)
 
     def _judge_retirement(self, retirement: Retirement, report: Report) -> None:

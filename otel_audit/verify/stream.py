@@ -73,6 +73,8 @@ class StreamCheck:
         self._leaves: list[bytes] = []
         self._dropped = 0
         self._end: End | None = None
+        self._kept = 0
+        """Of `namings`, those that no later start of the window drops."""
 
     @property
     def is_good(self) -> bool:
@@ -365,7 +367,10 @@ class StreamCheck:
             self.records = 2
             self.future = 0
             self.notes.keep_causes(1)
-            self.namings = [n for n in self.namings if n.at == 1 or n.kind == "recovered"]
+            # Those kept before are not looked at again: a hostile stream may recover thousands.
+            latest = self.namings[self._kept :]
+            self.namings[self._kept :] = [n for n in latest if n.at == 1 or n.kind == "recovered"]
+            self._kept = len(self.namings)
 
     def note_index(self, kind: str, seq: int, message: str) -> None:
         """Take note that an attribute beside record *seq*, the last one taken, differs from it."""
