@@ -40,6 +40,11 @@ def unix_nanos(text: str) -> int:
     return seconds * NANOS_PER_SECOND + int(text[20:29])
 
 
+def seconds_between(earlier: str, later: str) -> str:
+    """Return for people how long after *earlier* is *later*."""
+    return f"{(unix_nanos(later) - unix_nanos(earlier)) / 1e9:.3f} s"
+
+
 def from_datetime(moment: datetime) -> str:
     """Return *moment*, which must be aware, as a record would write it; texts compare as times do."""
     utc = moment.astimezone(UTC)

@@ -77,3 +77,11 @@ class Retirement(NamedTuple):
     streams: tuple[str, ...]
     ended: str
     delivered: bool
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any], by: str, at: int, observed: str) -> Retirement:
+        """What record *at* of stream *by*, a well-signed `audit.retired` with *context*, says."""
+        place, streams, ended, delivered = (
+            context[f"audit.retired.{name}"] for name in ("place", "streams", "ended", "delivered")
+        )
+        return cls(by, at, observed, place, tuple(streams), ended, delivered)

@@ -14,7 +14,7 @@ from typing import Any
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.merkle import Tree
 from otel_audit.evidence.record import CLOSE, GAP, MAX_INTEGER, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
-from otel_audit.evidence.rfc3339 import unix_nanos
+from otel_audit.evidence.rfc3339 import seconds_between, unix_nanos
 from otel_audit.evidence.signatures import is_sound_key, verify
 from otel_audit.verify.certificates import check_path
 from otel_audit.verify.notes import Notes
@@ -31,6 +31,13 @@ _FOLD = 2_048
 
 class StreamCheck:
     """State of one stream while it is read, and what was found when it has been."""
+
+    __slots__ = (
+        "_before", "_current", "_dropped", "_end", "_kept", "_leaves", "_marked", "_recent", "_signed",
+        "_terms", "_tree", "closed_at", "first_seq", "future", "has_record_in_period", "held", "holders",
+        "is_cut", "is_open_signed", "last_holders", "last_observed", "last_seq", "marks", "namings", "next_by",
+        "notes", "opening", "records", "retirements", "run_start", "signed_seq", "stream", "tail",
+    )  # fmt: skip
 
     def __init__(self, stream: str, terms: Terms, marks: Marks) -> None:
         self.stream = stream
@@ -111,7 +118,10 @@ class StreamCheck:
             self._before = ()
         if observed < self.last_observed:
             self._note(
-                "clock-step", seq, seq, f"observed runs backwards by {_seconds(observed, self.last_observed)}"
+                "clock-step",
+                seq,
+                seq,
+                f"observed runs backwards by {seconds_between(observed, self.last_observed)}",
             )
         self.first_seq = self.first_seq or seq
         self.last_seq = seq
@@ -188,8 +198,12 @@ class StreamCheck:
         self.held[self.last_seq] = self._current
         if self.signed_seq:
             self.held[self.signed_seq] = self._signed
-        self._tree = None
-        self._leaves = []
+        # There may be a million streams.
+        self._tree, self._leaves, self._before, self._signed = None, [], (), self._current
+        if self.last_holders == self.holders:
+            self.last_holders = self.holders
+        if self.opening is not None:
+            self.opening.certificate = ""
 
     def _take_again(self, m: dict[str, Any], seq: int, observed: str, record_hash: str, source: int) -> None:
         """Another record of the same `seq`: the same bytes are harmless."""
@@ -323,7 +337,9 @@ class StreamCheck:
     def _take_signed(self, m: dict[str, Any], seq: int, observed: str) -> None:
         """A well-signed record vouches for those before it."""
         if self.next_by is not None and observed > self.next_by:
-            self._note("late-seal", seq, seq, f"signed {_seconds(self.next_by, observed)} later than promised")
+            self._note(
+                "late-seal", seq, seq, f"signed {seconds_between(self.next_by, observed)} later than promised"
+            )
         if m["event"] in (OPEN, SEAL):
             self.next_by = m["context"]["audit.seal.next_by"]
         above = self.marks.rolled_back_above
@@ -341,16 +357,7 @@ class StreamCheck:
         if event != RETIRED:
             self.namings += namings(context, event, self.stream, seq, observed)
         else:
-            retirement = Retirement(
-                self.stream,
-                seq,
-                observed,
-                context["audit.retired.place"],
-                tuple(context["audit.retired.streams"]),
-                context["audit.retired.ended"],
-                context["audit.retired.delivered"],
-            )
-            self.retirements.append(retirement)
+            self.retirements.append(Retirement.of(context, self.stream, seq, observed))
 
     def _move_window(self, seq: int, observed: str, *, is_signed: bool) -> None:
         since, until = self._terms.since, self._terms.until
@@ -368,8 +375,8 @@ class StreamCheck:
             self.future = 0
             self.notes.keep_causes(1)
             # Those kept before are not looked at again: a hostile stream may recover thousands.
-            latest = self.namings[self._kept :]
-            self.namings[self._kept :] = [n for n in latest if n.at == 1 or n.kind == "recovered"]
+            kept = [n for n in self.namings[self._kept :] if n.at == 1 or n.kind == "recovered"]
+            self.namings[self._kept :] = kept
             self._kept = len(self.namings)
 
     def note_index(self, kind: str, seq: int, message: str) -> None:
@@ -386,18 +393,8 @@ class StreamCheck:
         self._recent = recent
 
     def _snapshot(self) -> End:
-        return End(
-            self.records,
-            self.last_seq,
-            self.last_observed,
-            self._current.hashes,
-            set(self.last_holders),
-            replace(self.tail),
-        )
+        hashes, holders = self._current.hashes, set(self.last_holders)
+        return End(self.records, self.last_seq, self.last_observed, hashes, holders, replace(self.tail))
 
     def _note(self, kind: str, seq: int, cause: int, message: str, count: int = 1) -> None:
         self._recent.add(kind, seq, cause, message, count)
-
-
-def _seconds(earlier: str, later: str) -> str:
-    return f"{(unix_nanos(later) - unix_nanos(earlier)) / 1e9:.3f} s"

@@ -181,7 +181,9 @@ class _Reading:
             del lanes[at]
             self._tallies.pop(stream, None)
             return False
-        self._tallies[stream] = tallies
+        self._tallies.pop(stream, None)
+        if any(tally.malformed or tally.unsupported for tally in tallies):
+            self._tallies[stream] = tallies
         if check.records:
             self.checks[stream] = check
         if check.is_good:

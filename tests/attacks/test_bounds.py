@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -183,7 +184,7 @@ def test_nothing_hostile_reaches_a_terminal(world: World, tmp_path: Path, comman
     ).begin()
     for trace_id in ("4bf92f3577b34da6a3ce929d0e0e4736", "4bf92f3577b34da6a3ce929d0e0e4737"):
         for event in ("http.server.request", "db.query", text):
-            early = {"time": "0000-01-01T00:00:00.000000000Z"} if event == "db.query" else {}
+            early: dict[str, Any] = {"time": "0000-01-01T00:00:00.000000000Z"} if event == "db.query" else {}
             odd.event(
                 **early,
                 event=event,
