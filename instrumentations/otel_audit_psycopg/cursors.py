@@ -67,7 +67,7 @@ def executing_many(beneath: Method) -> Method:
         try:
             result = beneath(self, *batch.run.args, **batch.run.kwargs)
         except BaseException as error:
-            batch.run.failed(error)
+            batch.failed(error)
             raise
         batch.sent()
         return result
@@ -86,7 +86,7 @@ def executing_many_async(beneath: Method) -> Method:
         try:
             result = await beneath(self, *batch.run.args, **batch.run.kwargs)
         except BaseException as error:
-            batch.run.failed(error)
+            batch.failed(error)
             raise
         batch.sent()
         return result
@@ -120,6 +120,10 @@ class _Batch:
     def took_one(self) -> None:
         """One more set of parameters."""
         self._count += 1
+
+    def failed(self, error: BaseException) -> None:
+        """Psycopg has raised."""
+        self.run.failed(error, batch_size=self._count)
 
     def sent(self) -> None:
         """Psycopg has returned."""

@@ -9,7 +9,7 @@ from otel_audit.capture.sql import Failure, Statement
 from otel_audit.capture.sql_comment import is_commenting
 from otel_audit.errors import RecordingFailed
 from otel_audit_psycopg.comment import commented
-from otel_audit_psycopg.pipelines import Pending, is_pipelined, send
+from otel_audit_psycopg.pipelines import Pending, is_pipelined, send, was_sent
 from otel_audit_psycopg.recording import (
     IN_FAILED_TRANSACTION,
     Access,
@@ -67,17 +67,14 @@ class Run:
         if statements and is_pipelined(connection):
             self.pending = send(cursor, statements[0], access)
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException, *, batch_size: int | None = None) -> None:
         """*error* came out of psycopg, and goes on to the application."""
         try:
-            pending = self.pending
-            if pending is not None:
-                if pending.was_sent(self.cursor.connection):
-                    return  # what failed is an earlier statement of the pipeline
-                self.access.pending.remove(pending)
+            if self.pending is not None and was_sent(self.pending, self.access, batch_size):
+                return  # its own results will say what became of it
             if self.statements:
                 failure = failure_of(error, self.cursor.connection, self.access)
-                self._record_failure(failure)
+                self._record_failure(failure, batch_size)
         finally:
             self.free()
 
@@ -161,7 +158,7 @@ class Run:
                 batch_size=len(same),
             )
 
-    def _record_failure(self, failure: Failure) -> None:
+    def _record_failure(self, failure: Failure, batch_size: int | None) -> None:
         # One message to the server is one transaction, unless it says otherwise itself.
         if len(self.statements) > 1 and any(one.operation in _TRANSACTION_CONTROL for one in self.statements):
             failure = Failure(failure.error_type, failure.status_code, "unknown")
@@ -169,7 +166,7 @@ class Run:
         for statement in self.statements:
             kinds.setdefault(statement.kind, []).append(statement)
         for same in kinds.values():
-            record(same[0], self.access, failure=failure, batch_size=len(same))
+            record(same[0], self.access, failure=failure, batch_size=batch_size or len(same))
 
 
 def raise_refusal(access: Access) -> None:

@@ -8,7 +8,7 @@ method, pipelined statements are recorded when the pipeline ends, with outcome `
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import psycopg
@@ -43,7 +43,7 @@ def is_pipelined(connection: AnyConnection) -> bool:
 class Pending:
     """A statement that a pipeline has sent, once or many times, and whose results are to come."""
 
-    __slots__ = ("affected", "arrived", "cursor", "expected", "failure", "returned", "statement")
+    __slots__ = ("affected", "arrived", "batch_size", "cursor", "expected", "failure", "returned", "statement")
 
     def __init__(self, cursor: AnyCursor, statement: Statement, expected: int | None = 1) -> None:
         self.cursor = cursor
@@ -51,6 +51,7 @@ class Pending:
         self.expected = expected
         """How many results are to come; None while `executemany` is still sending."""
         self.arrived = 0
+        self.batch_size: int | None = None
         self.failure: Failure | None = None
         self.affected: int | None = None
         self.returned: int | None = None
@@ -59,15 +60,6 @@ class Pending:
     def is_complete(self) -> bool:
         """Nothing is to come any more."""
         return self.expected is not None and self.arrived >= self.expected
-
-    def was_sent(self, connection: AnyConnection) -> bool:
-        """Say whether psycopg has queued it, or has heard of it already."""
-        if self.arrived:
-            return True
-        pipeline: Any = getattr(connection, "_pipeline", None)
-        queued = [entry for entry in getattr(pipeline, "result_queue", ()) if entry and entry[0] is self.cursor]
-        access = access_of(connection)
-        return len(queued) >= sum(1 for pending in access.pending if pending.cursor is self.cursor)
 
     def take(self, result: pq.abc.PGresult | None, failure: Failure | None) -> None:
         """One result, or how it failed."""
@@ -121,8 +113,29 @@ def processing_results(beneath: Method) -> Method:
 
 def all_sent(pending: Pending, access: Access, count: int) -> None:
     """`executemany` has sent its last statement, *count* in all."""
-    pending.expected = count
+    pending.expected = pending.batch_size = count
     _settle(pending, access)
+
+
+def was_sent(pending: Pending, access: Access, batch_size: int | None) -> bool:
+    """Psycopg has raised: say whether anything of *pending* was sent before that; nothing more of it will be."""
+    pipeline: Any = getattr(pending.cursor.connection, "_pipeline", None)
+    queue: Iterable[Any] = getattr(pipeline, "result_queue", ())
+    queued = sum(1 for entry in queue if entry is not None and entry[0] is pending.cursor)
+    earlier = sum(
+        (other.expected or 0) - other.arrived
+        for other in access.pending
+        if other.cursor is pending.cursor and other is not pending
+    )
+    sent = pending.arrived + max(0, queued - earlier)
+    if sent == 0:
+        if pending in access.pending:
+            access.pending.remove(pending)
+        return False
+    pending.expected = sent
+    pending.batch_size = batch_size
+    _settle(pending, access)
+    return True
 
 
 def _settle(pending: Pending, access: Access) -> None:
@@ -136,7 +149,7 @@ def _settle(pending: Pending, access: Access) -> None:
         failure=pending.failure,
         affected_rows=pending.affected,
         returned_rows=pending.returned,
-        batch_size=pending.expected,
+        batch_size=pending.batch_size,
     )
     if not is_recorded:
         withhold(pending.cursor)

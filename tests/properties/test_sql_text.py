@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_audit.capture.sql import Database, StatementReader, query_event
-from otel_audit.capture.sql_text import POSTGRESQL, SQLITE, Dialect, sanitize, split, strip
+from otel_audit.capture.sql_text import POSTGRESQL, POSTGRESQL_BACKSLASHES, SQLITE, Dialect, sanitize, split, strip
 
 SECRET = "zq7hunter2zq"
 
@@ -46,13 +46,17 @@ _FOR_POSTGRESQL = [
     *(f"E'{before}{SECRET}'" for before in ("", "\\'", "\\\\", "''", "a\\'b''")),
     f"/* a /* b */ {SECRET} */",
     f"U&'{SECRET}'",
+    f"E'a' \n -- and\n 'b\\' {SECRET}'",
 ]
+_FOR_BACKSLASHES = [f"'{before}{SECRET}'" for before in ("", "\\'", "\\\\", "''", "a\\'b''")]
 
 
 def _literals(dialect: Dialect) -> st.SearchStrategy[str]:
     shared = st.one_of(_string(), _numbers, _comment())
     if dialect is SQLITE:
         return st.one_of(shared, st.sampled_from(_FOR_SQLITE))
+    if dialect is POSTGRESQL_BACKSLASHES:
+        return st.one_of(_numbers, _comment(), _dollar_quoted(), st.sampled_from(_FOR_BACKSLASHES))
     return st.one_of(shared, _dollar_quoted(), st.sampled_from(_FOR_POSTGRESQL))
 
 
@@ -74,6 +78,13 @@ def test_no_literal_of_sqlite_leaves(text: str) -> None:
 @given(_statements(POSTGRESQL))
 def test_no_literal_of_postgresql_leaves(text: str) -> None:
     _assert_clean(text, POSTGRESQL)
+
+
+@settings(deadline=None)
+@given(_statements(POSTGRESQL_BACKSLASHES))
+def test_no_literal_leaves_where_backslashes_escape(text: str) -> None:
+    """`standard_conforming_strings` off."""
+    _assert_clean(text, POSTGRESQL_BACKSLASHES)
 
 
 def _assert_clean(text: str, dialect: Dialect) -> None:
@@ -110,7 +121,9 @@ def test_a_stripped_text_is_its_own_stripped_text(text: str) -> None:
     assert strip(stripped, SQLITE) == stripped
 
 
-@pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize(
+    "dialect", [SQLITE, POSTGRESQL, POSTGRESQL_BACKSLASHES], ids=["sqlite", "postgresql", "backslashes"]
+)
 @pytest.mark.parametrize(
     "unit",
     [
@@ -137,6 +150,10 @@ def test_a_stripped_text_is_its_own_stripped_text(text: str) -> None:
         '",',
         "x IN (",
         "PASSWORD ",
+        "E'a'\n",
+        "SET ",
+        "SET a.b ",
+        "ALTER SET a.",
     ],
 )
 def test_the_scan_is_linear_in_the_length_of_the_text(dialect: Dialect, unit: str) -> None:

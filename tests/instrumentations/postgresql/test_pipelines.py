@@ -125,3 +125,13 @@ def test_what_a_broken_pipeline_never_heard_of_is_unknown(autocommit: Shop, sinc
 
     assert autocommit.connection.closed
     assert since.summaries == [("DELETE t", "unknown"), ("DELETE t", "unknown")]
+
+
+def test_executemany_that_fails_while_it_is_still_sending_is_one_failure(autocommit: Shop, since: Since) -> None:
+    """Psycopg raises as soon as it hears of the mistake, with statements on their way."""
+    names = ((number % 1000 + 1,) for number in range(50_000))
+    with pytest.raises(psycopg.errors.UniqueViolation), autocommit.inside(autocommit.connection.pipeline()):
+        autocommit.do(autocommit.cursor().executemany("INSERT INTO t VALUES (%s)", names))
+
+    assert since.summaries == [("ROLLBACK", "success"), ("BATCH INSERT t", "failure")]
+    assert since.codes[1] == ("failure", "psycopg.errors.UniqueViolation", "23505")
