@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -150,18 +151,17 @@ def test_the_limit_of_the_spool_holds_and_room_that_somebody_makes_is_used_witho
     state: Spool, instrument: Start
 ) -> None:
     """The spool's bytes are counted every ten seconds."""
+    elsewhere = state.directory / "elsewhere"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "more").write_bytes(bytes(2 << 20))
     program = instrument(
-        "python", "app.py", **RESERVE, OTEL_AUDIT_DIR=str(state.directory), OTEL_AUDIT_SPOOL_MAX_BYTES="3MiB"
+        "python", "app.py", **RESERVE, OTEL_AUDIT_DIR=str(state.directory), OTEL_AUDIT_SPOOL_MAX_BYTES="4MiB"
     )
     asked = ask(program, iter(range(1, 100_000)))
-    assert asked()[1] == 200
-    elsewhere = state.directory / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "more").write_bytes(bytes(2 << 20))
     while "is full: events are being lost, make room" not in program.log:
         assert asked()[1] == 200
     used = sum(path.stat().st_blocks * 512 for path in state.directory.rglob("*") if path.is_file())
-    assert used <= (3 << 20) + (64 << 10)  # segments ask for room, the small files beside them do not
+    assert used <= (4 << 20) + (64 << 10)  # segments ask for room, the small files beside them do not
     (elsewhere / "more").unlink()
     wait_for(lambda: asked() and "the spool can be written to again" in program.log, "room")
     program.stop()
@@ -230,7 +230,7 @@ def test_a_volume_that_an_error_made_read_only_is_left_alone_and_used_again_once
     asked = ask(program, iter(range(1, 100_000)))
     answers = [asked()]
     trigger.write_text("1")
-    while "cannot be written" not in program.log:
+    while not re.search("cannot be written|a new stream is tried", program.log):
         answers.append(asked())
     answers += [asked() for _ in range(5)]
     # nothing of the volume is held any more, so it can be taken away
@@ -246,7 +246,8 @@ def test_a_volume_that_an_error_made_read_only_is_left_alone_and_used_again_once
 
     assert {status for _, status in answers} == ({200} if mode == "open" else {200, 503})
     assert f"/items/{last}" in state.paths()
-    assert "Traceback" not in program.log
+    # a query that cannot be recorded raises in the application, in fail mode `closed`; Flask logs that
+    assert program.log.count("Traceback") == program.log.count("\notel_audit.errors.RecordingFailed:")
     # what broke is ended within a minute by this process, or by this command
     must("env", f"OTEL_AUDIT_DIR={state.directory}", *OTEL_AUDIT, "recover")
     kinds = {finding.kind for finding in state.verdict().findings if finding.severity != "warning"}
