@@ -37,6 +37,13 @@ ROWS = (
         ("bare", "contrib, sampled away", "contrib, recording", "otel-audit"),
     ),
     Row("Flask request with 50 queries, CPU", "µs", "flask_request.py", ("bare/50", "otel-audit/50")),
+    Row(
+        "Django request with one sqlite3 query, CPU",
+        "µs",
+        "django_request.py",
+        ("bare", "contrib, sampled away", "contrib, recording", "otel-audit"),
+    ),
+    Row("Django request with 50 queries, CPU", "µs", "django_request.py", ("bare/50", "otel-audit/50")),
     Row("import and configure", "ms", "startup.py", ("stock", "otel-audit")),
 )
 

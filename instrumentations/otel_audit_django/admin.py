@@ -41,9 +41,9 @@ def on_action(response_action: Callable[..., Any]) -> Callable[..., Any]:
     """`ModelAdmin.response_action`: an action on rows that were ticked."""
 
     @functools.wraps(response_action)
-    def wrapped(self: Any, request: Any, queryset: Any) -> Any:
+    def wrapped(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            response = response_action(self, request, queryset)
+            response = response_action(self, request, *args, **kwargs)
         except Exception as error:
             _emit_action(self, request, error_type(error))
             raise

@@ -24,6 +24,8 @@ _is_inside: ContextVar[bool] = ContextVar("otel_audit_django_bulk", default=Fals
 """Inside an operation that has an event of its own."""
 _LOADED = "otel_audit_loaded"
 """On an instance's `_state`: its values as the database had them."""
+_CREATED = "otel_audit_created"
+"""There, while it is saved: whether the row is new."""
 
 
 def is_watched(model: Any) -> bool:
@@ -58,20 +60,40 @@ def on_refresh(refresh: Callable[..., Any]) -> Callable[..., Any]:
     return refresh_from_db
 
 
-def on_saved(
-    sender: Any,
-    *,
-    instance: Any = None,
-    created: bool = False,
-    raw: bool = False,
-    using: str = "default",
-    update_fields: Iterable[str] | None = None,
-    **_: object,
-) -> None:
-    """`post_save`: one row was created or changed."""
-    if raw or (not is_watched(sender) and not admin.is_log_entry(sender)):
-        return
-    _guarded(lambda: _saved(instance, using, created, update_fields))
+def on_save_table(save_table: Callable[..., bool]) -> Callable[..., bool]:
+    """`Model._save_table`, which alone knows whether a row was there: it returns whether it was updated."""
+
+    @functools.wraps(save_table)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> bool:
+        updated = save_table(self, *args, **kwargs)
+        if hasattr(self._state, _CREATED):  # last for the model itself, after its parents
+            setattr(self._state, _CREATED, not updated)
+        return updated
+
+    return wrapped
+
+
+def on_save(save_base: Callable[..., Any]) -> Callable[..., Any]:
+    """`Model.save_base`: one row is created or changed.
+
+    Not a receiver of `post_save`: it would slow the saving of every other model, and Django's own tests count them.
+    """
+
+    @functools.wraps(save_base)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        model = model_of(self)
+        if args or kwargs.get("raw") or not (is_watched(model) or admin.is_log_entry(model)):
+            return save_base(self, *args, **kwargs)
+        state = self._state.__dict__
+        state[_CREATED] = self._state.adding
+        try:
+            result = save_base(self, **kwargs)
+        finally:
+            created = state.pop(_CREATED)
+        _guarded(lambda: _saved(self, self._state.db, created, kwargs.get("update_fields")))
+        return result
+
+    return wrapped
 
 
 def on_many_to_many(

@@ -103,18 +103,18 @@ def _hook_rest_framework(module: ModuleType) -> None:
 
 def _hook_models(module: ModuleType) -> None:
     from django.db.models import deletion, query
-    from django.db.models.signals import post_save
 
     from otel_audit_django import changes
     from otel_audit_django.transactions import watch_transactions
 
     _patches.wrap(module.Model, "from_db", changes.on_from_db)
     _patches.wrap(module.Model, "refresh_from_db", changes.on_refresh)
+    _patches.wrap(module.Model, "_save_table", changes.on_save_table)
+    _patches.wrap(module.Model, "save_base", changes.on_save)
     _patches.wrap(query.QuerySet, "bulk_create", changes.on_bulk_create)
     _patches.wrap(query.QuerySet, "bulk_update", changes.on_bulk_update)
     _patches.wrap(query.QuerySet, "update", changes.on_update)
     _patches.wrap(deletion.Collector, "delete", changes.on_collected_delete)
-    post_save.connect(changes.on_saved, weak=False, dispatch_uid=_UID)
     watch_transactions(_patches)
 
 
@@ -167,7 +167,6 @@ def _forget_models() -> None:
         return
     from otel_audit_django import changes
 
-    signals.post_save.disconnect(changes.on_saved, dispatch_uid=_UID)
     while _many_to_many:
         through = _many_to_many.pop()
         signals.m2m_changed.disconnect(changes.on_many_to_many, sender=through, dispatch_uid=(_UID, through))

@@ -25,11 +25,11 @@ def note_suspicious(response_for_exception: Callable[..., Any]) -> Callable[...,
     """`django.core.handlers.exception.response_for_exception`, which alone knows what became a 400."""
 
     @functools.wraps(response_for_exception)
-    def noting(request: Any, exc: Exception) -> Any:
+    def noting(request: Any, exc: Exception, *args: Any, **kwargs: Any) -> Any:
         scope = current_scope()
         if scope is not None and isinstance(exc, SuspiciousOperation):
             scope.error_type = error_type(exc)
-        return response_for_exception(request, exc)
+        return response_for_exception(request, exc, *args, **kwargs)
 
     return noting
 

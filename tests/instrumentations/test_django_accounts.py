@@ -252,7 +252,7 @@ def test_a_command_that_fails_says_so_without_its_message(
 def test_what_a_command_does_is_its_users(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "hunter2")
     execute_from_command_line(
-        ["manage.py", "createsuperuser", "--noinput", "--username", "eve", "--email", "", "-v", "0"]
+        ["manage.py", "createsuperuser", "--noinput", "--username", "eve", "--email", "eve@example.org", "-v", "0"]
     )
 
     made = log.assert_audited(event="user.create", count=1)

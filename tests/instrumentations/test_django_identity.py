@@ -56,14 +56,14 @@ def test_a_signed_in_user_is_the_actor(client: Client, log: AuditLog, alice: Any
 
 
 def test_an_asynchronous_view_has_the_same_actor(log: AuditLog, alice: Any) -> None:
-    async def ask() -> bytes:
-        client = AsyncClient()
-        await client.aforce_login(alice)
+    async def ask(client: AsyncClient) -> bytes:
         response: Any = await client.get("/async-whoami")
         content: bytes = response.content
         return content
 
-    assert asyncio.run(ask()) == b"alice"
+    client = AsyncClient()
+    client.force_login(alice)
+    assert asyncio.run(ask(client)) == b"alice"
     assert _request(log)["actor"] == _of(alice)
 
 

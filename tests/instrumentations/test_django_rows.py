@@ -331,3 +331,24 @@ def test_a_deferred_field_is_not_loaded_for_the_log(shop: Any, log: AuditLog) ->
 
     assert len(queries) == 2
     assert _last(log)["context"]["db.row.fields"] == ["name"]
+
+
+def test_no_model_gets_a_receiver_that_slows_it(shop: Any) -> None:
+    """One of `post_delete` makes Django load every row first; Django's own tests count those of `post_save`."""
+    from django.db.models import signals
+
+    assert not any(
+        signal.has_listeners(model)
+        for signal in (signals.pre_save, signals.post_save, signals.pre_delete, signals.post_delete)
+        for model in (shop.Customer, shop.Invoice, shop.Tag)
+    )
+
+
+def test_a_row_made_with_a_key_of_its_own_is_created(shop: Any, log: AuditLog) -> None:
+    shop.Tag(pk=7, word="a").save()
+    shop.Tag(pk=7, word="b").save()
+
+    assert [(action, target) for action, target, _ in _rows(log)] == [
+        ("CREATE", "shop.Tag/7"),
+        ("UPDATE", "shop.Tag/7"),
+    ]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
 from django.contrib.auth.decorators import login_required
@@ -223,8 +224,14 @@ def whoami(request: HttpRequest) -> HttpResponse:
     return HttpResponse(cast("Any", request.user).get_username() or "nobody")
 
 
+def _user(request: HttpRequest) -> Any:
+    request.user.is_authenticated  # noqa: B018 - loads it
+    return request.user
+
+
 async def async_whoami(request: HttpRequest) -> HttpResponse:
-    user = await request.auser()
+    # Django 4.2 has no `auser`
+    user = await request.auser() if hasattr(request, "auser") else await sync_to_async(_user)(request)
     return HttpResponse(cast("Any", user).get_username() or "nobody")
 
 
