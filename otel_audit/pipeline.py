@@ -133,7 +133,7 @@ class AuditPipeline:
         if request is not None:
             source = source or request.source
             if trace_id is None:
-                trace_id, span_id = request.trace_id, request.span_id
+                trace_id, span_id = request.ids
         elif trace_id is None:
             span = trace.get_current_span().get_span_context()
             if span.is_valid:

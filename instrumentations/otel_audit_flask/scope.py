@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # name one day) the ids still come from the current span where that was started outside of Flask.
 _CONTRIB_SPAN = "opentelemetry-flask.span_key"
 _MAX_ROUTES = 4096
+_NOTHING: Mapping[str, object] = {}
 
 # werkzeug.local's documented way to what a proxy stands for: a tenth of the cost of going through it
 _request_context = cast("Callable[[], RequestContext]", cast("Any", request_ctx)._get_current_object)  # noqa: SLF001
@@ -63,7 +64,8 @@ class FlaskScope(WsgiScope):
 
     def server_span_ids(self) -> Ids | None:
         """The ids of contrib's span, which it makes in `before_request`."""
-        return ids_of_span(cast("Span | None", self.environ.get(_CONTRIB_SPAN)))
+        span: Span | None = self.environ.get(_CONTRIB_SPAN)
+        return None if span is None else ids_of_span(span)
 
     def capture(self) -> None:
         """Take what the request context knows, while there is one: the response is about to start.
@@ -120,14 +122,14 @@ class FlaskScope(WsgiScope):
 
     def _by_framework(self, context: RequestContext) -> Actor | None:
         """Whom an extension has verified: flask-login, Flask-HTTPAuth, flask-jwt-extended, in this order."""
-        left = cast("Mapping[str, object]", getattr(_current_globals(), "__dict__", {}))
+        left: Mapping[str, object] = getattr(_current_globals(), "__dict__", _NOTHING)
         user = left.get("_login_user")
         if user is not None:
             if getattr(user, "is_anonymous", None) is not True:
                 return self.login_actor or _session_actor(context) or actor_of(user, None)
             if self.signed_out_actor is not None:
                 return self.signed_out_actor
-        elif hasattr(context.app, "login_manager"):
+        elif "login_manager" in vars(context.app):
             # flask-login has not been asked yet, and is not asked by us: the signed session's word
             actor = _session_actor(context)
             if actor is not None:

@@ -161,14 +161,17 @@ class HttpScope(RequestScope):
         """The body was not asked for to its end."""
 
     @property
-    def trace_id(self) -> str:
-        """That of the server's span, else of `traceparent`, else new."""
-        return self._trace()[0]
-
-    @property
-    def span_id(self) -> str:
-        """That of the server's span, else new."""
-        return self._trace()[1]
+    def ids(self) -> Ids:
+        """Those of the server's span, else the trace of `traceparent`, else new ones."""
+        ids = self._ids or self.server_span_ids()
+        if ids is not None:
+            self._ids = ids
+            return ids
+        if self._own_ids is None:
+            made = new_ids()
+            given = parse_traceparent(self._traceparent)
+            self._own_ids = made if given is None else (given[0], made[1])
+        return self._own_ids
 
     def adopt_ids(self, ids: Ids | None) -> None:
         """Take the ids of the server's span, where there is one; whoever made it last is the innermost."""
@@ -210,7 +213,7 @@ class HttpScope(RequestScope):
         if self.authorization is not None and actor.auth not in _VERIFIED_BY_CREDENTIAL:
             context["audit.actor.claimed"] = claimed_identity(self.authorization)
         outcome = self._ended(context)
-        ids = self._trace()
+        ids = self.ids
         return AuditEvent(
             EVENT,
             _ACTIONS.get(method, "EXECUTE"),
@@ -258,17 +261,6 @@ class HttpScope(RequestScope):
                 # a converter changed the value, or it spans segments: what stands for it is not known
                 return self.route or "/"
         return mask_path(path, known)
-
-    def _trace(self) -> Ids:
-        ids = self._ids or self.server_span_ids()
-        if ids is not None:
-            self._ids = ids
-            return ids
-        if self._own_ids is None:
-            made = new_ids()
-            given = parse_traceparent(self._traceparent)
-            self._own_ids = made if given is None else (given[0], made[1])
-        return self._own_ids
 
     def resolve_actor(self) -> Actor:
         """Whom the framework knows this request to be by now."""

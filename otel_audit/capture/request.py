@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from otel_audit.capture.trace_context import Ids
 from otel_audit.event import UNKNOWN, Actor, Source
 from otel_audit.evidence.acceptance import accepted_actor
 
@@ -21,7 +22,7 @@ class RequestScope:
     user and one before it does not. It must not raise, query, or load anything on our own account.
     """
 
-    __slots__ = ("_resolve", "_span_id", "_trace_id", "acting_as", "method", "path", "source")
+    __slots__ = ("_given_ids", "_resolve", "acting_as", "method", "path", "source")
 
     def __init__(
         self,
@@ -33,8 +34,7 @@ class RequestScope:
         method: str,
         resolve_actor: Callable[[], Actor] | None = None,
     ) -> None:
-        self._trace_id = trace_id
-        self._span_id = span_id
+        self._given_ids = trace_id, span_id
         self._resolve = resolve_actor
         self.source = source
         self.path = path
@@ -44,14 +44,19 @@ class RequestScope:
         """What the application said last inside this request; it outranks *resolve_actor*, also at its end."""
 
     @property
+    def ids(self) -> Ids:
+        """Of its trace and of its own span; an instrumentation may learn them on the way, so ask at each record."""
+        return self._given_ids
+
+    @property
     def trace_id(self) -> str:
-        """32 lower-case hex digits; an instrumentation may learn it on the way, so ask at each record."""
-        return self._trace_id
+        """32 lower-case hex digits; see `ids`."""
+        return self.ids[0]
 
     @property
     def span_id(self) -> str:
-        """16 lower-case hex digits, of the request's own span."""
-        return self._span_id
+        """16 lower-case hex digits; see `ids`."""
+        return self.ids[1]
 
     def resolve_actor(self) -> Actor:
         """Whom the framework knows this request to be by now; `UNKNOWN` where nobody can say."""

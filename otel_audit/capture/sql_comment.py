@@ -33,7 +33,7 @@ def traceparent_comment() -> str | None:
     span = trace.get_current_span().get_span_context()
     request = current_request.get()
     if request is not None:
-        ids = f"{request.trace_id}-{request.span_id}"
+        ids = "-".join(request.ids)
     elif span.is_valid:
         ids = f"{span.trace_id:032x}-{span.span_id:016x}"
     else:

@@ -7,7 +7,7 @@ may stand in them; what leaves here is within the profile of "Record" in the evi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from time import gmtime, strftime
 from typing import Any, cast
 
@@ -84,8 +84,8 @@ def event_members(
 
 def _is_plain(context: Context) -> bool:
     """Whether *context* can be written as it stands, but for the range of its integers: `encode` refuses those."""
-    values = cast("Mapping[str, object]", context).values()
-    return type(context) is dict and _checked_names.issuperset(context) and _PLAIN.issuperset(map(type, values))  # pyright: ignore[reportUnknownArgumentType] - narrowed to dict[Unknown, Unknown]
+    kinds = map(type, context.values())
+    return type(context) is dict and _checked_names.issuperset(context) and _PLAIN.issuperset(kinds)  # pyright: ignore[reportUnknownArgumentType] - narrowed to dict[Unknown, Unknown]
 
 
 def actor_members(actor: Actor, depth: int = 0) -> Members:

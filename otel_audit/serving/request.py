@@ -49,10 +49,8 @@ class ServedRequest(HttpScope):
 
     def vouched_actor(self) -> Actor | None:
         """Whom somebody in front of the application has verified: a trusted proxy that names the user."""
-        variable = actor_variable()
-        if variable is None or not self.peer_is_trusted:
-            return None
-        return proxy_actor(self.header(variable))
+        variable = actor_variable() if self.peer_is_trusted else None
+        return None if variable is None else proxy_actor(self.header(variable))
 
     @property
     def is_replaceable(self) -> bool:
