@@ -18,6 +18,7 @@ import zstandard
 from otel_audit.errors import SourceError
 from otel_audit.sources import read_directory
 from otel_audit.sources.lines import read_lines
+from otel_audit.sources.otlp_documents import read_documents
 from otel_audit.verify import verify
 from tests.archives import Archive, record_hash
 from tests.attacks.world import ISSUER_DER, World, kinds, stream
@@ -75,6 +76,28 @@ def test_a_bomb_costs_time_in_proportion_and_no_memory(tmp_path: Path, kind: str
     assert status in {"tampered", "empty", "incomplete"}
     # An OTLP-JSON line may have 40 MiB
     assert grown < (150 if "otlp" in name else 48)
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1", b"[[1]]"])
+def test_a_document_of_nothing_but_values_is_not_parsed(tmp_path: Path, value: bytes) -> None:
+    """40 MiB of them took 1.4 GB."""
+    count = (38 << 20) // (len(value) + 1)
+    (tmp_path / "x.otlp.json").write_bytes(b'{"resourceLogs":[' + b",".join([value] * count) + b"]}\n")
+
+    status, malformed, grown = judged_apart(tmp_path)
+
+    assert (status, malformed) == ("tampered", 1)
+    assert grown < 200
+
+
+def test_brackets_that_a_client_sends_do_not_make_a_document_of_another_kind(tmp_path: Path) -> None:
+    """They stand in strings: a path of nothing else must not make an honest log look tampered with."""
+    path = tmp_path / "x.otlp.json"
+    bodies = b",".join([b'{"body":{"stringValue":"' + b"[" * 60_000 + b'\\""}}'] * 30)
+    path.write_bytes(b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[' + bodies + b"]}]}]}\n")
+
+    with path.open("rb") as file:
+        assert [document.members is None for document in read_documents(file, path)] == [False]
 
 
 def test_a_line_without_end_is_one_malformed_line_at_no_cost(tmp_path: Path) -> None:
