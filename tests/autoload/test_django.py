@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,5 @@ def test_the_development_server_is_audited_without_a_setting(project: Start, spo
     spool.assert_verified()
 
 
-def _is_ours(query: dict[str, object]) -> bool:
-    context = query["context"]
-    return isinstance(context, dict) and context.get("db.query.text") == "SELECT ?"
+def _is_ours(query: dict[str, Any]) -> bool:
+    return bool(query["context"].get("db.query.text") == "SELECT ?")
