@@ -33,6 +33,7 @@ from otel_audit.export.handover import Handover, is_handing_on
 from otel_audit.export.log_event import event_of
 from otel_audit.logger import installed
 from otel_audit.spool.alarm import Alarms
+from otel_audit.spool.storage import DiskStorage
 from otel_audit.spool.writer import Writer
 
 _log = logging.getLogger("otel_audit")
@@ -117,7 +118,8 @@ class SigningLogRecordProcessor(LogRecordProcessor):
     def shutdown(self) -> None:
         """Close the process's stream, hand on what is left of it, shut the next processor down; safe to call twice.
 
-        What is recorded afterwards goes to another stream, which the next process of the service hands on.
+        Takes five seconds for what is left; the log says when that was not enough, and the next process of the
+        service goes on. What is recorded afterwards goes to another stream, which that one hands on too.
         Without a next processor nothing happens: `otel_audit.shutdown()` ends the log.
         """
         if self._is_shut or self._handover is None:
@@ -129,7 +131,8 @@ class SigningLogRecordProcessor(LogRecordProcessor):
             self._handover.look()
             self._handover.notice(writer.live)
             writer.when_idle(writer.end)
-            self._hand_on(self._handover, writer, _SHUTDOWN_S)
+            if not self._hand_on(self._handover, writer, _SHUTDOWN_S):
+                _say_what_waits(writer)
         self._handover.next.shutdown()
 
     def _known_writer(self) -> Writer | None:
@@ -162,6 +165,14 @@ class SigningLogRecordProcessor(LogRecordProcessor):
             writer = self._known_writer()
             if writer is not None:
                 self._hand_on(handover, writer, threading.TIMEOUT_MAX)
+
+
+def _say_what_waits(writer: Writer) -> None:
+    is_kept = isinstance(writer.storage, DiskStorage)
+    _log.warning(
+        "otel-audit: this process ends before all its sealed records were handed on: %s",
+        "the next one of the service goes on" if is_kept else "those in memory are lost",
+    )
 
 
 def _seal(writer: Writer) -> None:

@@ -200,6 +200,31 @@ def test_after_its_shutdown_records_are_kept_for_the_next_process(
     assert [event["context"].get("log.body") for event in events(later)] == ["after"]
 
 
+class Stuffed(SimpleLogRecordProcessor):
+    """Somebody's own processor, which admits that it cannot pass on what it holds."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("directory", "said"),
+    [({}, "the next one"), ({"OTEL_AUDIT_DIR": "memory:"}, "are lost")],
+    ids=["disk", "memory"],
+)
+def test_an_end_before_all_was_handed_on_is_said(
+    directory: dict[str, str], said: str, configure: Configure, logs: MakeLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(**directory)
+    log = logs(Stuffed(Sink()))
+    log.info("read")
+
+    log.provider.shutdown()
+
+    (line,) = [line for line in caplog.messages if "ends before all" in line]
+    assert said in line
+
+
 def a_record() -> ReadWriteLogRecord:
     from opentelemetry._logs import LogRecord
 
