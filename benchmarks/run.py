@@ -44,6 +44,12 @@ ROWS = (
         ("bare", "contrib, sampled away", "contrib, recording", "otel-audit"),
     ),
     Row("Django request with 50 queries, CPU", "µs", "django_request.py", ("bare/50", "otel-audit/50")),
+    Row(
+        "psycopg query, CPU of the client",
+        "µs",
+        "psycopg_query.py",
+        ("bare", "contrib", "otel-audit", "otel-audit/capture"),
+    ),
     Row("import and configure", "ms", "startup.py", ("stock", "otel-audit")),
 )
 

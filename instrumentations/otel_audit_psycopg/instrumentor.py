@@ -19,7 +19,7 @@ class PsycopgAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The psycopg whose doors these are."""
-        return ("psycopg >= 3.1",)
+        return ("psycopg >= 3.2",)
 
     def _instrument(self, **_: Any) -> None:
         # a process that never imports psycopg pays nothing for it (import psycopg: 0.15 s)

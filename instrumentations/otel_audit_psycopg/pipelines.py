@@ -1,7 +1,7 @@
 """Pipeline mode: a statement is sent by one call, and answered in another.
 
 Its event is made when its result arrives, which psycopg tells nobody in public: `BasePipeline._process_results`
-is called once for each, with the cursor that sent it (psycopg 3.1 to 3.3). Where a later psycopg has no such
+is called once for each, with the cursor that sent it (psycopg 3.2 and 3.3). Where a later psycopg has no such
 method, pipelined statements are recorded when the pipeline ends, with outcome `unknown`.
 """
 

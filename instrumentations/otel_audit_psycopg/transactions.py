@@ -191,7 +191,15 @@ def _is_in_transaction(connection: AnyConnection) -> bool:
 class _Block:
     """A `transaction()` block: what its beginning and its end do."""
 
-    __slots__ = ("_connection", "_is_outermost", "_release", "_savepoint", "_will_fail")
+    __slots__ = (
+        "_connection",
+        "_is_committing",
+        "_is_outermost",
+        "_release",
+        "_savepoint",
+        "_transaction",
+        "_will_fail",
+    )
 
     def __init__(self, connection: AnyConnection) -> None:
         self._connection = connection
@@ -199,6 +207,8 @@ class _Block:
         self._is_outermost = True
         self._savepoint: str | None = None
         self._will_fail = False
+        self._is_committing = False
+        self._transaction: Any = None
 
     def entered(self, transaction: Any, *, is_outermost: bool) -> None:
         """BEGIN was sent, SAVEPOINT, or both."""
@@ -207,14 +217,18 @@ class _Block:
         if self._savepoint:
             record(_named("SAVEPOINT", self._savepoint), access_of(self._connection))
 
-    def leaving(self) -> None:
-        """The block has ended, and what it did is about to."""
+    def leaving(self, transaction: Any, error: BaseException | None) -> None:
+        """The block has ended, with *error* or without, and what it did is about to."""
+        self._transaction = transaction
+        self._is_committing = error is None and not transaction.force_rollback
         self._will_fail = self._connection.pgconn.transaction_status == _FAILED
 
-    def left(self, transaction: Any, error: BaseException | None) -> None:
-        """COMMIT was sent, ROLLBACK, RELEASE or ROLLBACK TO; *error* is what came out of that."""
+    def left(self, error: BaseException | None) -> None:
+        """COMMIT was sent, ROLLBACK, RELEASE or ROLLBACK TO; *error* is what came out of the whole."""
         access = access_of(self._connection)
-        is_committing = transaction.status is transaction.Status.COMMITTED
+        # psycopg 3.2 does not say; in its pipelines a COMMIT that was never sent is then one that failed
+        status = getattr(self._transaction, "status", None)
+        is_committing = self._is_committing if status is None else status.value == "committed"
         failure: Failure | None = None
         if error is not None and (is_committing or self._connection.closed):
             failure = failure_of(error, self._connection, access)
@@ -256,13 +270,15 @@ def in_transaction(beneath: Method) -> Method:
                     block.entered(entered, is_outermost=is_outermost)
                     try:
                         yield entered
-                    finally:
-                        block.leaving()
+                    except BaseException as error:
+                        block.leaving(entered, error)
+                        raise
+                    block.leaving(entered, None)
             except BaseException as error:
                 if entered is not None:
-                    block.left(entered, error)
+                    block.left(error)
                 raise
-            block.left(entered, None)
+            block.left(None)
         finally:
             block.free()
 
@@ -288,13 +304,15 @@ def in_transaction_async(beneath: Method) -> Method:
                     block.entered(entered, is_outermost=is_outermost)
                     try:
                         yield entered
-                    finally:
-                        block.leaving()
+                    except BaseException as error:
+                        block.leaving(entered, error)
+                        raise
+                    block.leaving(entered, None)
             except BaseException as error:
                 if entered is not None:
-                    block.left(entered, error)
+                    block.left(error)
                 raise
-            block.left(entered, None)
+            block.left(None)
         finally:
             block.free()
 

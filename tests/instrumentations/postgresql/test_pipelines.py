@@ -135,3 +135,13 @@ def test_executemany_that_fails_while_it_is_still_sending_is_one_failure(autocom
 
     assert since.summaries == [("ROLLBACK", "success"), ("BATCH INSERT t", "failure")]
     assert since.codes[1] == ("failure", "psycopg.errors.UniqueViolation", "23505")
+
+
+def test_where_psycopg_has_begun_a_transaction_nothing_is_taken_back_yet(shop: Shop, since: Since) -> None:
+    shop.do(shop.connection.rollback())
+    before = len(since.records)
+
+    with pytest.raises(psycopg.errors.DivisionByZero), shop.inside(shop.connection.pipeline()):
+        shop.execute("SELECT 1 / 0")
+
+    assert since.summaries[before:] == [("SELECT", "failure")]
