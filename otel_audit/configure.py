@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import logging
 import os
 import secrets
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otel_audit.capture.coverage import is_manifest
 from otel_audit.capture.http import HttpCaptureConfig, configure_http
 from otel_audit.capture.policy import Policy
 from otel_audit.capture.redaction import configure_hash_key
@@ -188,6 +190,7 @@ def build(
         heartbeat_interval_ms=int(settings.heartbeat_interval.total_seconds() * 1000),
         fail_mode=settings.fail_mode,
         durability="disk" if isinstance(storage, DiskStorage) else "memory",
+        coverage_digest=read_coverage_digest(settings),
     )
     limits = Limits(settings.stream_max_age, settings.stream_max_records, settings.stream_max_bytes)
     config = WriterConfig(declaration, limits, settings.seal_records, settings.fsync)
@@ -231,6 +234,26 @@ def read_policy(settings: Settings) -> Policy:
     if len(encode({"": policy.text})) > 60_000:
         raise InvalidSetting(f"{path}: too many characters that JSON escapes; the text stands in a record")
     return policy
+
+
+def read_coverage_digest(settings: Settings) -> str | None:
+    """Lower-case hex SHA-256 of the manifest of what is audited; None where no setting names one.
+
+    Raises:
+        InvalidSetting: the file cannot be read, or is no such manifest.
+    """
+    path = settings.coverage_path
+    if path is None:
+        return None
+    try:
+        manifest = path.read_bytes()
+    except OSError as error:
+        raise InvalidSetting(f"OTEL_AUDIT_COVERAGE={str(path)!r}: cannot be read ({error.strerror})") from error
+    if not is_manifest(manifest):
+        raise InvalidSetting(
+            f"OTEL_AUDIT_COVERAGE={str(path)!r}: expected a file that `otel-audit coverage --write` has made"
+        )
+    return hashlib.sha256(manifest).hexdigest()
 
 
 def open_identity(settings: Settings) -> Identity:

@@ -89,6 +89,8 @@ class Settings:
     endpoint: Endpoint | None = None
     """What the `otlp_*` members mean together; None: records stay on this machine."""
     policy_path: Path | None = None
+    coverage_path: Path | None = None
+    """Manifest of what is audited; its digest stands in the open record."""
     excluded_paths: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     trusts_unix_socket: bool = False

@@ -48,6 +48,7 @@ OTEL_AUDIT_SPOOL_MAX_BYTES = "OTEL_AUDIT_SPOOL_MAX_BYTES"
 OTEL_AUDIT_SPOOL_RESERVE = "OTEL_AUDIT_SPOOL_RESERVE"
 OTEL_AUDIT_LOCAL_RETENTION = "OTEL_AUDIT_LOCAL_RETENTION"
 OTEL_AUDIT_POLICY = "OTEL_AUDIT_POLICY"
+OTEL_AUDIT_COVERAGE = "OTEL_AUDIT_COVERAGE"
 OTEL_AUDIT_EXCLUDED_PATHS = "OTEL_AUDIT_EXCLUDED_PATHS"
 OTEL_AUDIT_TRUSTED_PROXIES = "OTEL_AUDIT_TRUSTED_PROXIES"
 OTEL_AUDIT_ACTOR_HEADER = "OTEL_AUDIT_ACTOR_HEADER"
@@ -178,6 +179,13 @@ VARIABLES: tuple[Variable, ...] = (
         parse_retention,
     ),
     Variable(OTEL_AUDIT_POLICY, "policy_path", "built in", "path of the policy file", Path),
+    Variable(
+        OTEL_AUDIT_COVERAGE,
+        "coverage_path",
+        "none",
+        "manifest that `otel-audit coverage --write` made; its SHA-256 stands in each stream's first record",
+        Path,
+    ),
     Variable(
         OTEL_AUDIT_EXCLUDED_PATHS,
         "excluded_paths",

@@ -7,8 +7,8 @@ in the next seal, and the text stands in the stream, so that an auditor reads wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from otel_audit.capture.request import RequestScope
@@ -54,6 +54,10 @@ class Rule:
 
     conditions: tuple[Condition, ...]
     decision: Decision
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """The conditions as they are written, by member: `path` and its globs."""
+    where: str = ""
+    """File, line and number, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Policy:
     """What stands in the log's `audit.policy` record, excluded paths included."""
     digest: str
     """Lower-case hex SHA-256 of `text` in UTF-8."""
-    _rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...]
     rows: tuple[RowRule, ...] = ()
     """Models whose rows' changes are recorded."""
 
@@ -94,11 +98,11 @@ class Policy:
     @property
     def has_rules(self) -> bool:
         """False for a policy that records everything in full, which need not be asked."""
-        return bool(self._rules)
+        return bool(self.rules)
 
     def decide(self, event: AuditEvent, request: RequestScope | None) -> Decision:
         """What becomes of *event*, which happens inside *request*: the first rule that matches, else all of it."""
-        for rule in self._rules:
+        for rule in self.rules:
             if all(condition(event, request) for condition in rule.conditions):
                 return rule.decision
         return RECORD

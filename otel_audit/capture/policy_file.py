@@ -101,7 +101,9 @@ def _rule(node: yaml.Node, where: str) -> Rule:
     detail = _choice(members.get("detail"), ("full", "core"), f"{where}, detail")
     if action == "skip" and "detail" in members:
         raise InvalidSetting(f"{where}, detail: what is skipped has no detail: expected action `record` with it")
-    return Rule(tuple(conditions), Decision(action == "record", "core" if detail == "core" else "full"))
+    written = {name: tuple(_values(members[name], f"{where}, {name}")) for name in _CONDITIONS if name in members}
+    decision = Decision(action == "record", "core" if detail == "core" else "full")
+    return Rule(tuple(conditions), decision, written, where)
 
 
 def _row_rule(node: yaml.Node, where: str) -> RowRule:

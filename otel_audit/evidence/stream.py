@@ -44,6 +44,8 @@ class Declaration:
     heartbeat_interval_ms: int = 60_000
     fail_mode: Literal["open", "closed"] = "open"
     durability: Literal["disk", "memory"] = "disk"
+    coverage_digest: str | None = None
+    """Lower-case hex SHA-256 of the manifest of what is audited, where there is one."""
 
     @property
     def policy_digest(self) -> str:
@@ -159,6 +161,8 @@ class Stream:
             "audit.fail_mode": declaration.fail_mode,
             "audit.durability": declaration.durability,
         }
+        if declaration.coverage_digest is not None:
+            context["audit.coverage.digest"] = declaration.coverage_digest
         return self.draft_lifecycle("audit.stream.open", observed_unix_nano, context)
 
     def draft_policy(self, observed_unix_nano: int) -> Draft:

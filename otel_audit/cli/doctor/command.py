@@ -15,6 +15,7 @@ from otel_audit.cli.doctor.collector import as_instrumented, look_at_collector
 from otel_audit.cli.doctor.look import Grade, Look
 from otel_audit.cli.doctor.state import (
     look_at_clock,
+    look_at_coverage,
     look_at_identity,
     look_at_policy,
     look_at_settings,
@@ -61,7 +62,7 @@ def doctor(json: Json = False) -> int:
             looks.append(Look("settings", "together", "wrong", str(error), "Correct them."))
     else:
         origins = settings.origins
-        looks += [look_at_policy(settings), *look_at_spool(settings)]
+        looks += [look_at_policy(settings), *look_at_coverage(settings), *look_at_spool(settings)]
         looks += [*look_at_identity(settings), *look_at_clock(settings)]
     looks += [*look_at_hooks(os.environ), *look_at_exporters(as_instrumented(os.environ))]
     looks += look_at_collector(os.environ)

@@ -68,6 +68,19 @@ def look_at_policy(settings: Settings) -> Look:
     return Look("settings", "policy", "ok", f"{settings.policy_path or 'built in'}, SHA-256 {policy.digest[:16]}…")
 
 
+def look_at_coverage(settings: Settings) -> Iterator[Look]:
+    """Can the manifest of what is audited be read, where one is set?"""
+    from otel_audit.configure import read_coverage_digest
+
+    try:
+        digest = read_coverage_digest(settings)
+    except InvalidSetting as error:
+        yield Look("settings", "coverage", "wrong", str(error), "Write it: otel-audit coverage --write.")
+    else:
+        if digest is not None:
+            yield Look("settings", "coverage", "ok", f"{settings.coverage_path}, SHA-256 {digest[:16]}…")
+
+
 def look_at_spool(settings: Settings) -> Iterator[Look]:
     """Can records be kept, by whom can they be read, and how much room is left?"""
     directory = settings.directory

@@ -63,6 +63,7 @@ def test_every_setting_is_shown_with_its_value_and_where_it_came_from(
         ({"OTEL_AUDIT_SEAL_INTERVAL": "soon"}, ("settings", "OTEL_AUDIT_SEAL_INTERVAL")),
         ({"OTEL_AUDIT_ENABLED": "false"}, ("settings", "OTEL_AUDIT_ENABLED")),
         ({"OTEL_AUDIT_POLICY": "/does/not/exist"}, ("settings", "policy")),
+        ({"OTEL_AUDIT_COVERAGE": "/does/not/exist"}, ("settings", "coverage")),
         ({"OTEL_AUDIT_DIR": "/dev/null/audit"}, ("spool", "directory")),
         ({"OTEL_AUDIT_SPOOL_RESERVE": "99.9%"}, ("spool", "room")),
         ({"OTEL_AUDIT_IDENTITY": "file:/no/cert.pem,/no/key.pem"}, ("identity", "issuer")),
@@ -85,6 +86,14 @@ def test_what_is_wrong_is_named_with_what_to_do(
     )
     assert all(look["do"] for look in looks(ran.out).values() if look["grade"] == "wrong")
     assert cli("doctor").status == 1
+
+
+def test_disabling_every_instrumentation_is_about_traces_alone(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "*, otel_audit_sqlite3")
+
+    hooks = {key[1].partition(" ")[0]: look for key, look in looks(cli("doctor", "--json").out).items()}
+
+    assert (hooks["flask"]["grade"], hooks["psycopg"]["grade"], hooks["sqlite3"]["grade"]) == ("ok", "ok", "wrong")
 
 
 def test_all_mistakes_are_named_at_once(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
