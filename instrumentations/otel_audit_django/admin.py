@@ -12,7 +12,7 @@ import orjson
 from otel_audit.capture.http import error_type
 from otel_audit.capture.rows import MAX_IDS
 from otel_audit.event import AuditEvent, ContextValue, Outcome, Target
-from otel_audit_django.signins import emit
+from otel_audit_django.recording import emit
 from otel_audit_django.transactions import emit_when_committed
 
 # django.contrib.admin.models: ADDITION, CHANGE, DELETION

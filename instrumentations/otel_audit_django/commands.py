@@ -12,7 +12,7 @@ from typing import Any
 from otel_audit.capture.http import error_type
 from otel_audit.capture.request import acting
 from otel_audit.event import Actor, AuditEvent, ContextValue, Outcome, Target
-from otel_audit_django.signins import emit
+from otel_audit_django.recording import emit
 
 # they serve requests, which have actors of their own
 _SERVERS = frozenset(("runserver", "testserver", "test"))

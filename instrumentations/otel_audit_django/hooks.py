@@ -7,6 +7,7 @@ request imports neither for the log's sake.
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -16,6 +17,7 @@ import wrapt
 
 from otel_audit_django.patches import Patches
 
+_log = logging.getLogger("otel_audit")
 _patches = Patches()
 _many_to_many: list[Any] = []
 """Tables that have a receiver of ours."""
@@ -46,8 +48,12 @@ def unhook() -> None:
 
 
 def _while_hooked(put: Callable[[ModuleType], None], module: ModuleType) -> None:
+    """Put one hook in place; a mistake of ours must not become an import error of the application's."""
     if _is_hooked:
-        put(module)
+        try:
+            put(module)
+        except Exception as error:  # noqa: BLE001 - likewise
+            _log.critical("otel-audit: %s is not audited: %s", module.__name__, error, exc_info=True)
 
 
 def _hook_signals(module: ModuleType) -> None:
@@ -85,7 +91,7 @@ def _with_span_adopted(process_request: Callable[..., Any]) -> Callable[..., Any
     @functools.wraps(process_request)
     def adopting(self: Any, request: Any) -> Any:
         result = process_request(self, request)
-        from otel_audit_django.request import current_facts
+        from otel_audit_django.recording import current_facts
 
         facts = current_facts()
         if facts is not None:
@@ -105,7 +111,6 @@ def _hook_models(module: ModuleType) -> None:
     from django.db.models import deletion, query
 
     from otel_audit_django import changes
-    from otel_audit_django.transactions import watch_transactions
 
     _patches.wrap(module.Model, "from_db", changes.on_from_db)
     _patches.wrap(module.Model, "refresh_from_db", changes.on_refresh)
@@ -115,7 +120,12 @@ def _hook_models(module: ModuleType) -> None:
     _patches.wrap(query.QuerySet, "bulk_update", changes.on_bulk_update)
     _patches.wrap(query.QuerySet, "update", changes.on_update)
     _patches.wrap(deletion.Collector, "delete", changes.on_collected_delete)
-    watch_transactions(_patches)
+
+
+def _hook_connections(module: ModuleType) -> None:
+    from otel_audit_django.transactions import watch_transactions
+
+    watch_transactions(_patches, module.BaseDatabaseWrapper)
 
 
 def _hook_apps(module: ModuleType) -> None:
@@ -213,6 +223,7 @@ _HOOKS: dict[str, Callable[[ModuleType], None]] = {
     "django.core.handlers.exception": _hook_exceptions,
     "django.contrib.auth.views": _hook_redirects,
     "django.db.models": _hook_models,
+    "django.db.backends.base.base": _hook_connections,
     "django.apps.registry": _hook_apps,
     "django.contrib.admin.options": _hook_admin,
     "django.core.management.base": _hook_commands,

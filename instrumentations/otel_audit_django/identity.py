@@ -7,13 +7,15 @@ nobody has loaded is known by the id in the session, and a session that nobody h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
 from otel_audit.capture.actor import actor_of
 from otel_audit.event import UNKNOWN, Actor, Auth
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
 
 SESSION_KEY = "_auth_user_id"
 """`django.contrib.auth.SESSION_KEY`, whose module may be half imported when this one is asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Collection
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,8 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from otel_audit_django.hooks import hook, unhook
 from otel_audit_django.patches import Patches
+
+_log = logging.getLogger("otel_audit")
 
 
 class DjangoAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
@@ -46,7 +49,10 @@ class DjangoAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewis
         self, patches: Patches, put: Callable[[Patches, ModuleType], None], module: ModuleType
     ) -> None:
         if self._patches is patches:
-            put(patches, module)
+            try:
+                put(patches, module)
+            except Exception as error:  # noqa: BLE001 - a mistake of ours must not become the application's import error
+                _log.critical("otel-audit: %s is not audited: %s", module.__name__, error, exc_info=True)
 
 
 def _open_base(patches: Patches, module: ModuleType) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.exceptions import SuspiciousOperation
 
 from otel_audit.capture.http import error_type
-from otel_audit_django.request import current_scope
+from otel_audit_django.recording import current_scope
 
 
 def on_exception(sender: object, **_: object) -> None:  # noqa: ARG001 - a signal's shape

@@ -1,19 +1,17 @@
 """What Django knows of a request: the route that matched, whose it is, the ids of contrib's span.
 
 One `DjangoFacts` a request, kept by whichever door the request came through; signals and hooks find it with
-`current_facts`.
+`recording.current_facts`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
-from django.http import HttpRequest
 from opentelemetry.trace import Span, get_current_span
 
 from otel_audit.capture.actor import auth_of_scheme
 from otel_audit.capture.redaction import mask_path, names_a_secret
-from otel_audit.capture.request import current_request
 from otel_audit.capture.trace_context import ids_of_span
 from otel_audit.event import ANONYMOUS, UNKNOWN, Actor, Auth
 from otel_audit.serving.faults import complain
@@ -28,6 +26,9 @@ from otel_audit_django.identity import (
     session_data,
     user_actor,
 )
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
 
 # opentelemetry-instrumentation-django 0.66b1, _DjangoMiddleware._environ_span_key; unchanged since 0.20
 _CONTRIB_SPAN = "opentelemetry-instrumentor-django.span_key"
@@ -137,23 +138,6 @@ class DjangoFacts:
         if secret_names:
             kwargs = match.kwargs
             scope.secrets = tuple(str(kwargs[name]) for name in secret_names if kwargs.get(name))
-
-
-class _HasFacts(Protocol):
-    @property
-    def django(self) -> DjangoFacts: ...
-
-
-def current_facts() -> DjangoFacts | None:
-    """What is known of the Django request that is being served here, if it is audited."""
-    scope: object = current_request.get()
-    return cast("_HasFacts", scope).django if hasattr(scope, "django") else None
-
-
-def current_scope() -> ServedRequest | None:
-    """The scope of the Django request that is being served here, if it is audited."""
-    scope = current_request.get()
-    return scope if isinstance(scope, ServedRequest) and hasattr(scope, "django") else None
 
 
 def _route(template: str, parameters: dict[str, object]) -> tuple[frozenset[str], tuple[str, ...]]:

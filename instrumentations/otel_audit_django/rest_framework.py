@@ -6,23 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from rest_framework import authentication
-from rest_framework.exceptions import APIException, AuthenticationFailed
-
 from otel_audit.capture.actor import auth_of_scheme, claimed_identity
 from otel_audit.errors import RecordingFailed
 from otel_audit.event import AuditEvent, Auth, ContextValue
 from otel_audit.serving.faults import complain
 from otel_audit_django.identity import held
-from otel_audit_django.request import DjangoFacts, current_facts, current_scope
-from otel_audit_django.signins import emit
-
-_AUTH: tuple[tuple[type, Auth], ...] = (
-    (authentication.BasicAuthentication, "basic"),
-    (authentication.SessionAuthentication, "session"),
-    (authentication.TokenAuthentication, "bearer"),
-    (authentication.RemoteUserAuthentication, "proxy-header"),
-)
+from otel_audit_django.recording import current_facts, current_scope, emit
+from otel_audit_django.request import DjangoFacts
 
 
 def note_authentication(authenticate: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -36,7 +26,9 @@ def note_authentication(authenticate: Callable[[Any], Any]) -> Callable[[Any], A
         failed_before = facts.failed_sign_ins
         try:
             result = authenticate(self)
-        except APIException as error:
+        except Exception as error:
+            from rest_framework.exceptions import AuthenticationFailed
+
             if facts.failed_sign_ins == failed_before and isinstance(error, AuthenticationFailed):
                 _note_failure(facts)
             raise
@@ -71,8 +63,15 @@ def _note_failure(facts: DjangoFacts) -> None:
 
 
 def _auth(authenticator: object, authorization: str | None) -> Auth | None:
-    for kind, auth in _AUTH:
-        if isinstance(authenticator, kind):
-            return auth
+    from rest_framework import authentication as own
+
+    if isinstance(authenticator, own.BasicAuthentication):
+        return "basic"
+    if isinstance(authenticator, own.SessionAuthentication):
+        return "session"
+    if isinstance(authenticator, own.TokenAuthentication):
+        return "bearer"
+    if isinstance(authenticator, own.RemoteUserAuthentication):
+        return "proxy-header"
     # another package's (simplejwt, knox …): by the scheme that the client used
     return auth_of_scheme(authorization)

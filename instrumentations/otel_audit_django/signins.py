@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, cast
-
-from django.http import HttpRequest
+from typing import TYPE_CHECKING, Any, cast
 
 from otel_audit.capture.redaction import keyed_hash
-from otel_audit.errors import RecordingFailed
 from otel_audit.event import Actor, AuditEvent, ContextValue
-from otel_audit.logger import get_audit_logger
-from otel_audit.serving.faults import complain
 from otel_audit_django.identity import impersonated, is_anonymous, session_data, user_actor
-from otel_audit_django.request import current_facts, current_scope
+from otel_audit_django.recording import current_facts, emit
 
-_logger = get_audit_logger("otel_audit_django")
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
 _MAX_CLAIM = 1024
 
 
@@ -78,24 +75,6 @@ def on_hijack_ended(
 ) -> None:
     """django-hijack: *hijacker* is themselves again."""
     emit(_takeover("LOGOUT", "user.logout", hijacker, hijacked, request))
-
-
-def emit(event: AuditEvent) -> None:
-    """Record *event*, as the current request's where there is one; in fail mode `open` it does not raise.
-
-    Raises:
-        RecordingFailed: in fail mode `closed`; what was about to happen does not.
-    """
-    scope = current_scope()
-    if scope is not None:
-        scope.emit(event)
-        return
-    try:
-        _logger.emit_event(event)
-    except RecordingFailed:
-        raise
-    except Exception as error:  # noqa: BLE001 - an audit fault never breaks the application in fail mode open
-        complain(error)
 
 
 def _takeover(action: str, name: str, hijacker: Any, hijacked: Any, request: HttpRequest | None) -> AuditEvent:

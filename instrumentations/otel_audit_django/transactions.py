@@ -12,15 +12,12 @@ from collections.abc import Callable
 from time import time_ns
 from typing import Any
 
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-
 from otel_audit.capture.request import current_actor, current_request
 from otel_audit.errors import RecordingFailed
 from otel_audit.event import AuditEvent
 from otel_audit.serving.faults import complain
 from otel_audit_django.patches import Patches
-from otel_audit_django.signins import emit
+from otel_audit_django.recording import emit
 
 _WAITING = "_otel_audit_waiting"
 
@@ -33,6 +30,8 @@ def emit_when_committed(event: AuditEvent, alias: str) -> None:
     Raises:
         RecordingFailed: in fail mode `closed`, where there is no transaction to wait for.
     """
+    from django.db import connections  # by now; this module is loaded while Django's are
+
     connection = connections[alias]
     if not connection.in_atomic_block and connection.get_autocommit():
         emit(event)
@@ -47,12 +46,12 @@ def emit_when_committed(event: AuditEvent, alias: str) -> None:
     waiting.append((frozenset(sid for sid in connection.savepoint_ids if sid), event))
 
 
-def watch_transactions(patches: Patches) -> None:
-    """Hear of every end of a transaction from now on."""
-    patches.wrap(BaseDatabaseWrapper, "commit", _on_commit)
-    patches.wrap(BaseDatabaseWrapper, "rollback", _on_rollback)
-    patches.wrap(BaseDatabaseWrapper, "savepoint_rollback", _on_savepoint_rollback)
-    patches.wrap(BaseDatabaseWrapper, "close", _on_rollback)  # of a connection inside a transaction
+def watch_transactions(patches: Patches, wrapper: Any) -> None:
+    """Hear of every end of a transaction from now on; *wrapper* is Django's `BaseDatabaseWrapper`."""
+    patches.wrap(wrapper, "commit", _on_commit)
+    patches.wrap(wrapper, "rollback", _on_rollback)
+    patches.wrap(wrapper, "savepoint_rollback", _on_savepoint_rollback)
+    patches.wrap(wrapper, "close", _on_rollback)  # of a connection inside a transaction
 
 
 def _on_commit(commit: Callable[[Any], None]) -> Callable[[Any], None]:
