@@ -15,6 +15,7 @@ from tests.autoload.servers import Program, Spool, Start, wait_for
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:0", "app:app")
 NOBODY = "http://127.0.0.1:1"
 REQUESTS = 5
+LAST = f'"body": "item {REQUESTS - 1} was looked at"'
 
 BESIDE: dict[str, str | None] = {
     "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": None,
@@ -76,6 +77,7 @@ def test_gunicorn_records_everything_once(talkative: Start, spool: Spool) -> Non
     for number in range(REQUESTS):
         program.get(f"/items/{number}")
     program.wait_for_line("cannot be reached")
+    program.wait_for_line(LAST)
     assert program.stop() == 0
 
     assert_once(program, spool)
@@ -87,6 +89,7 @@ def test_werkzeugs_development_server_records_everything_once(talkative: Start, 
     for number in range(REQUESTS):
         program.get(f"/items/{number}")
     program.wait_for_line("cannot be reached")
+    program.wait_for_line(LAST)  # the stock batch processor loses what it holds when the process is told to end
     program.stop()
 
     assert_once(program, spool)
