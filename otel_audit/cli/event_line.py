@@ -61,8 +61,12 @@ def event_line(members: Mapping[str, Any], standing: Standing, columns: Columns,
 
 
 def actor_name(actor: Mapping[str, Any], learnt: str | None = None) -> str:
-    """Who, as it is shown: an impersonator with whom they act for, and a user not yet known then as such."""
-    shown = str(actor["id"])
+    """Who, as it is shown: an impersonator with whom they act for, and a user not yet known then as such.
+
+    The id comes first: a name is often the user's own choice, and may look like another's id.
+    """
+    name = actor.get("name", actor["id"])
+    shown = str(actor["id"]) if name == actor["id"] else f"{actor['id']} ({name})"
     if "on_behalf_of" in actor:
         return f"{shown} for {actor_name(actor['on_behalf_of'])}"
     return f"{shown} → {learnt}" if learnt is not None else shown

@@ -181,6 +181,13 @@ def test_records_that_no_seal_covers_yet_are_marked(cli: Cli, state: Path) -> No
     assert cli("show").out.startswith("  ")
 
 
+def test_a_name_stands_behind_the_id_that_it_cannot_replace(cli: Cli, state: Path) -> None:
+    impostor = otel_audit.Actor("7", "user", "session", name="1 (alice)")
+    otel_audit.get_audit_logger("test").emit("invoice.read", action="READ", actor=impostor)
+
+    assert "  7 (1 (alice))  " in cli("show", "--limit", "1").out
+
+
 def test_a_packed_file_cannot_be_followed(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(b""))
 
