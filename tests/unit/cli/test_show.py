@@ -183,7 +183,9 @@ def test_records_that_no_seal_covers_yet_are_marked(cli: Cli, state: Path) -> No
 
 def test_a_name_stands_behind_the_id_that_it_cannot_replace(cli: Cli, state: Path) -> None:
     impostor = otel_audit.Actor("7", "user", "session", name="1 (alice)")
+    otel_audit.configure(otel_audit.Settings(directory=state, service_name="shop"))
     otel_audit.get_audit_logger("test").emit("invoice.read", action="READ", actor=impostor)
+    otel_audit.shutdown()
 
     assert "  7 (1 (alice))  " in cli("show", "--limit", "1").out
 
