@@ -111,3 +111,21 @@ def test_proofs_of_what_is_not_there_are_refused() -> None:
     with pytest.raises(ValueError, match="first=0"):
         consistency_proof(MANY[:3], 0)
     assert not verify_consistency(0, root_of([]), 3, root_of(MANY[:3]), [])
+
+
+def test_no_proof_shows_a_tree_of_fewer_levels_than_its_own() -> None:
+    """What is left of a proof when the top is reached must not be folded in: it would show any deeper tree."""
+    for size in range(2, 21):
+        root = root_of(MANY[:size])
+        for at, leaf in enumerate(MANY[:size]):
+            proof = inclusion_proof(MANY[:size], at)
+            shallower = range(1, (1 << (len(proof) - 1)) + 1)
+            assert not any(
+                verify_inclusion(leaf, index, smaller, proof, root)
+                for smaller in shallower
+                for index in range(smaller)
+            )
+    for size in (4, 8, 16):
+        old, root = root_of(MANY[: size - 1]), root_of(MANY[:size])
+        proof = consistency_proof(MANY[:size], size - 1)
+        assert not any(verify_consistency(half - 1, old, half, root, proof) for half in (2, 4, 8) if half < size)

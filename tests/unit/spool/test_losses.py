@@ -1,0 +1,122 @@
+"""What becomes of events, and of the stream, when something cannot be written just now."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import termios
+from pathlib import Path
+
+from otel_audit.event import Actor, AuditEvent
+from otel_audit.pipeline import AuditPipeline
+from otel_audit.receipt import Receipt
+from otel_audit.spool.live import Clock
+from otel_audit.spool.segment import RESERVE_STEP_BYTES
+from otel_audit.spool.storage import DiskSlot
+from otel_audit.testing import FixedClock
+
+from .conftest import Process, records
+
+EVENT = AuditEvent("item.read", "READ", "success", Actor("alice", "user", "session"))
+FOR_ONE_STREAM = str(RESERVE_STEP_BYTES + 65536)
+"""`OTEL_AUDIT_SPOOL_MAX_BYTES` that leaves a second stream no room."""
+
+
+def gaps(spool: Path, stream: str) -> dict[str, int]:
+    """How many events a stream says were lost, by reason."""
+    contexts = [record["context"] for record in records(spool, stream) if record["event"] == "audit.gap"]
+    return {context["audit.reason"]: context["audit.gap.count"] for context in contexts}
+
+
+def fail_its_syncs(pipeline: AuditPipeline) -> int:
+    """From here on every sync of the present stream fails, and no write: fdatasync(2) of a pipe is EINVAL.
+
+    Returns the pipe's other end.
+    """
+    live = pipeline.writer.live
+    assert live is not None
+    assert isinstance(live.slot, DiskSlot)
+    reader, writer = os.pipe()
+    os.dup2(writer, live.slot.descriptor)
+    os.close(writer)
+    return reader
+
+
+def test_an_invalid_event_of_a_signal_handler_is_counted_although_its_emit_has_returned(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    pipeline = process()
+    assert pipeline.record(EVENT._replace(context={"x": 1})).recorded
+    too_long = EVENT._replace(context={"x": 10**5000})
+    late: list[Receipt] = []
+
+    def handler() -> int:
+        if not late:
+            late.append(Receipt(False))
+            late[0] = pipeline.record(too_long)
+        return clock.time_unix_nano
+
+    pipeline.writer.clock = Clock(handler, pipeline.writer.clock.monotonic_nano)
+    stream = pipeline.record(EVENT).stream
+
+    pipeline.shutdown(1)
+    assert not late[0].recorded
+    assert gaps(spool, stream) == {"invalid": 1}
+    assert records(spool, stream)[-1]["context"]["audit.seal.dropped"] == 1
+
+
+def test_what_was_lost_before_a_stream_could_open_stands_in_its_seals(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    pipeline = process()
+    (spool / "shop").write_bytes(b"in the way")
+    assert not pipeline.record(EVENT).recorded
+    assert not pipeline.record(EVENT).recorded
+    (spool / "shop").unlink()
+    clock.advance(1.1)
+
+    stream = pipeline.record(EVENT).stream
+
+    pipeline.shutdown(1)
+    assert records(spool, stream)[-1]["context"]["audit.seal.dropped"] == 2
+
+
+def test_after_a_failed_sync_nothing_is_written_behind_what_may_be_lost(process: Process) -> None:
+    """Linux forgets the pages that it could not write: what follows would stand behind a hole."""
+    pipeline = process()
+    old = pipeline.record(EVENT)
+    written = fail_its_syncs(pipeline)
+
+    assert not old.wait_durable(timeout_s=30)
+    new = pipeline.record(EVENT)
+
+    assert new.recorded
+    assert new.stream != old.stream
+    assert fcntl.ioctl(written, termios.FIONREAD, bytes(4)) == bytes(4), "bytes that wait to be read"
+    os.close(written)
+
+
+def test_a_stream_whose_clock_has_stepped_is_closed_even_where_no_other_can_open(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    pipeline = process(OTEL_AUDIT_SPOOL_MAX_BYTES=FOR_ONE_STREAM)
+    stream = pipeline.record(EVENT).stream
+    clock.step(86400)
+
+    assert not pipeline.record(EVENT).recorded
+
+    _, close = records(spool, stream)[-2:]
+    assert (close["event"], close["context"]["audit.reason"]) == ("audit.stream.close", "clock")
+    assert "audit.successor" not in close["context"]
+
+
+def test_a_stream_that_no_other_can_replace_at_its_rotation_goes_on(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    pipeline = process(OTEL_AUDIT_SPOOL_MAX_BYTES=FOR_ONE_STREAM, OTEL_AUDIT_STREAM_MAX_AGE="1h")
+    stream = pipeline.record(EVENT).stream
+    clock.advance(3600)
+
+    receipt = pipeline.record(EVENT)
+
+    assert (receipt.recorded, receipt.stream) == (True, stream)
