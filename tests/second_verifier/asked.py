@@ -1,0 +1,43 @@
+"""What a verifier is asked in these tests, and what it answers: the first one's answers are put into it as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cryptography.x509 import Certificate
+
+
+@dataclass(frozen=True)
+class Body:
+    """One body as a source returns it; *attributes* where the source has an index."""
+
+    text: bytes
+    attributes: Mapping[str, object] | None = None
+    source: int = 0
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is given beside the bodies; times are nanoseconds as `moment` counts them."""
+
+    anchors: Sequence[Certificate]
+    now: int
+    grace: int = 0
+    keep: int | None = None
+    places: Mapping[int, str | None] = field(default_factory=dict[int, "str | None"])
+    witnesses: Sequence[str] = ()
+    until: int | None = None
+    """The end of the period, where the sources were asked about one."""
+
+
+@dataclass
+class Answer:
+    """The verdict, that of each stream, each stream's first finding, and the kinds that carry no `seq`."""
+
+    verdict: str
+    streams: dict[str, str] = field(default_factory=dict[str, str])
+    first: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    loose: set[str] = field(default_factory=set[str])
+    pending: int = 0
+    adopted: int = 0
