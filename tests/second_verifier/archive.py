@@ -9,7 +9,7 @@ from typing import Any
 from cryptography import x509
 
 from tests.second_verifier.asked import Body, Question
-from tests.second_verifier.verifier import SECOND, moment, parse
+from tests.second_verifier.records import SECOND, moment, parse
 
 
 def bodies(home: Path) -> list[Body]:

@@ -7,6 +7,16 @@ from dataclasses import dataclass, field
 
 from cryptography.x509 import Certificate
 
+TAMPERED = (
+    "malformed", "forked", "missing", "altered", "bad-signature", "wrong-root", "untrusted-key",
+    "wrong-certificate", "misplaced", "truncated", "rolled-back", "index-mismatch", "retired-early",
+)  # fmt: skip
+INCOMPLETE = (
+    "no-trust", "overdue-seal", "unwitnessed-end", "missing-stream", "declared-gap", "declared-drops",
+    "clock-outside-certificate", "retired", "unsupported",
+)  # fmt: skip
+ORDER = {kind: place for place, kind in enumerate(TAMPERED + INCOMPLETE)}
+
 
 @dataclass(frozen=True)
 class Body:
@@ -41,3 +51,7 @@ class Answer:
     loose: set[str] = field(default_factory=set[str])
     pending: int = 0
     adopted: int = 0
+
+
+def verdict(kinds: set[str]) -> str:
+    return "tampered" if kinds & {*TAMPERED} else "incomplete" if kinds else "verified"

@@ -33,7 +33,7 @@ def projection(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def agrees(attributes: Mapping[str, object], record: Mapping[str, Any]) -> bool:
-    """Whether each attribute that the table knows, by its name or its `_` form, is what the record says, or begins it."""
+    """Whether each attribute that the table knows, by its name or its `_` form, is or begins what is said."""
     named = projection(record)
     by_form: dict[str, list[object]] = {}
     for name, value in named.items():
@@ -47,8 +47,10 @@ def agrees(attributes: Mapping[str, object], record: Mapping[str, Any]) -> bool:
 
 def begins(given: object, value: object) -> bool:
     """Integers, booleans and arrays also as their JSON text."""
-    if isinstance(value, str) or value is None:
-        return isinstance(given, str) and isinstance(value, str) and value.startswith(given)
+    if value is None:
+        return not given  # a column's default
+    if isinstance(value, str):
+        return isinstance(given, str) and value.startswith(given)
     spelt = {json.dumps(value, ensure_ascii=a, separators=s) for a in (True, False) for s in ((",", ":"), None)}
     if isinstance(given, str):
         return any(one.startswith(given) for one in spelt)

@@ -26,22 +26,12 @@ from tests.attacks.world import World
 from tests.memory_source import MemoryLane, MemorySource
 from tests.second_verifier import product
 from tests.second_verifier.archive import bodies
-from tests.second_verifier.asked import Answer, Body, Question
+from tests.second_verifier.asked import INCOMPLETE, ORDER, TAMPERED, Answer, Body, Question
 from tests.second_verifier.attributes import projection
 from tests.second_verifier.model import ISSUER, STRANGER, Model
 from tests.second_verifier.mutations import BIG, mutate
-from tests.second_verifier.verifier import (
-    INCOMPLETE,
-    ORDER,
-    SECOND,
-    TAMPERED,
-    Json,
-    is_object,
-    moment,
-    parse,
-    time,
-    verify,
-)
+from tests.second_verifier.records import SECOND, Json, is_object, moment, parse, time
+from tests.second_verifier.verifier import verify
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "archives"
 EPOCH = moment("1970-01-01T00:00:00.000000000Z")

@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.issuers import Issuer, der64, seed
-from tests.second_verifier.verifier import Json, is_object, jcs, parse, root
+from tests.second_verifier.records import Json, is_object, jcs, parse, root
 
 ISSUER = Issuer("second verifier")
 STRANGER = Issuer("stranger")

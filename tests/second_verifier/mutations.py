@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.second_verifier.model import Entry, Model, members_of, renumber
 from tests.second_verifier.paths import PATHS
-from tests.second_verifier.verifier import LIFECYCLE, OPEN, SECOND, SYSTEM, Json, is_object, moment, time
+from tests.second_verifier.records import LIFECYCLE, OPEN, SECOND, SYSTEM, Json, is_object, moment, time
 
 Mutation = Callable[[Model, Random], None]
 BIG = 2**53

@@ -15,7 +15,8 @@ from tests.second_verifier.differential import compare
 from tests.second_verifier.model import ISSUER, STRANGER
 from tests.second_verifier.paths import PATHS
 from tests.second_verifier.product import write
-from tests.second_verifier.verifier import Json, judge_path
+from tests.second_verifier.records import Json
+from tests.second_verifier.verifier import judge_path
 
 FIRST, COUNT = (
     int(os.environ.get(f"SECOND_VERIFIER_{name}", given)) for name, given in (("FIRST", 0), ("COUNT", 300))
@@ -25,10 +26,9 @@ FIRST, COUNT = (
 @pytest.mark.parametrize("name", sorted(PATHS))
 @pytest.mark.parametrize("trust", [[], [ISSUER.certificate], [STRANGER.certificate]], ids=["none", "own", "other"])
 def test_verifiers_agree_on_a_path_of_certificates(name: str, trust: list[x509.Certificate]) -> None:
-    opening: Json = {"stream": "ab" * 16, "observed": "2026-03-01T12:00:00.500000000Z"}
-    opening["context"] = {"service.name": "shop"}
-    elements = PATHS[name](opening)
-    opening["context"]["audit.certificate"] = elements
+    context: Json = {"service.name": "shop"}
+    opening: Json = {"stream": "ab" * 16, "observed": "2026-03-01T12:00:00.500000000Z", "context": context}
+    elements = context["audit.certificate"] = PATHS[name](opening)
 
     first = check_path(elements, stream="ab" * 16, service="shop", opened=opening["observed"], trust=anchors(trust))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.second_verifier.archive import bodies, question, window
-from tests.second_verifier.verifier import moment, verify
+from tests.second_verifier.records import moment
+from tests.second_verifier.verifier import verify
 
 ARCHIVES = sorted((Path(__file__).parents[1] / "vectors" / "archives").iterdir())
 
