@@ -48,10 +48,8 @@ def agrees(attributes: Mapping[str, object], record: Mapping[str, Any]) -> bool:
 def begins(given: object, value: object) -> bool:
     """Integers, booleans and arrays also as their JSON text."""
     if value is None:
-        return not given  # a column's default
+        return given in (None, "", False, "false")  # a column's default
     if isinstance(value, str):
         return isinstance(given, str) and value.startswith(given)
-    spelt = {json.dumps(value, ensure_ascii=a, separators=s) for a in (True, False) for s in ((",", ":"), None)}
-    if isinstance(given, str):
-        return any(one.startswith(given) for one in spelt)
-    return json.dumps(given) == json.dumps(value)
+    spelt = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return spelt.startswith(given) if isinstance(given, str) else json.dumps(given) == json.dumps(value)

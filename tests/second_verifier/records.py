@@ -94,7 +94,7 @@ SEALED = "$seal.size:count $seal.root:hash $seal.dropped:count $seal.skipped:cou
 SHAPES = {
     OPEN: Shape("""$certificate:strings $predecessors:references $sign:signing $seal.interval_ms:integer
         $heartbeat.interval_ms:integer $seal.next_by:time $policy.digest:hash $fail_mode:string
-        $durability:durability $coverage.digest?:hash service.name:text"""),
+        $durability:durability $coverage.digest?:string service.name:text"""),
     SEAL: Shape(SEALED + "$seal.next_by:time"), CLOSE: Shape(SEALED + "$reason:end $successor?:id"),
     RECOVERED: Shape("""$recovered.stream:id $recovered.seq:number $recovered.hash:hash $recovered.sealed:count
         $recovered.torn_bytes:count"""),
