@@ -14,7 +14,7 @@ from otel_audit.evidence.canonical import MAX_RECORD_BYTES, decode
 from otel_audit.export.outbox import Extent, Line, Voucher
 from otel_audit.export.precedence import Named
 from otel_audit.spool.delivered import Cursor, read_cursor, write_cursor
-from otel_audit.spool.ends import read_end, sync_file
+from otel_audit.spool.ends import read_end, sync_segment
 from otel_audit.spool.layout import ENDED, EXPORT_LOCK, segments
 from otel_audit.spool.live import LiveStream
 from otel_audit.spool.ownership import Ownership, is_held, is_held_here
@@ -56,7 +56,7 @@ class DiskLines:
             tail = read_tail(self.directory, is_live=is_held(self.directory))
             if tail is None:
                 return None
-            sync_file(tail.path)
+            sync_segment(tail.path)
             self._tail = (size, Extent(tail.signed_seq, False, tail.signed_seq))
         return self._tail[1]
 

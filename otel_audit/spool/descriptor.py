@@ -48,6 +48,19 @@ class Descriptor:
         if not self.is_ours:
             raise OSError(errno.EBADF, "its descriptor was closed by other code of this process", str(path))
 
+    def sync_and_close(self, path: str | os.PathLike[str]) -> None:
+        """Make what it stands for durable. That may take a second, in which the number can become another file's.
+
+        Raises:
+            OSError: it may not be durable; the descriptor is closed all the same.
+        """
+        try:
+            self.check(path)
+            os.fsync(self.number)
+            self.check(path)
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Close it, unless somebody did: then it may be a file of theirs by now."""
         if self.is_ours:

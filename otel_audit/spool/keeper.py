@@ -113,6 +113,7 @@ class Keeper:
         self._try(self._sync)
         self._try(self.finish_ended)
         self.on_synced()
+        self._try(self._name_others)
         if writer.has_given_up or now_s - self._crashed_at_s >= CRASHED_EVERY_S:
             self._crashed_at_s = now_s
             writer.has_given_up = False
@@ -177,6 +178,26 @@ class Keeper:
             named, live.named = live.named, []
             for directory in named:
                 mark_named(directory)
+
+    def _name_others(self) -> None:
+        """Name the streams that go on beside a new one, which did not wait for their syncs when it opened."""
+        writer = self._writer
+        live = writer.live
+        if live is None or live.has_named_all:
+            return
+        heads: list[Head] = []
+        for head in writer.storage.heads():
+            if self._is_stopping:  # each sync takes its time, and the process shall end
+                return
+            if head.directory.name not in live.mentions.names:
+                heads.append(head)
+        with writer.making():
+            if (
+                writer.live is live
+                and live.is_unfit(writer.clock.unix_nano(), writer.clock.monotonic_nano()) is None
+            ):
+                live.link(heads)
+                live.has_named_all = True
 
     def _put_back(self) -> None:
         """Bring a segment back that was unlinked under us, from the descriptor that outlives it."""

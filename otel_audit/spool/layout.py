@@ -29,6 +29,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from otel_audit.spool.descriptor import Descriptor
+
 SEGMENT_SUFFIX = ".jsonl"
 LOCK = "owner.lock"
 ENDED = "ended"
@@ -93,11 +95,7 @@ def sync_directory(path: Path) -> None:
     Raises:
         OSError: the directory cannot be opened or synced.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    Descriptor(path, os.O_RDONLY | os.O_DIRECTORY).sync_and_close(path)
 
 
 def write_durably(path: Path, data: bytes) -> None:

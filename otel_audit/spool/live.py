@@ -1,7 +1,7 @@
 """A stream that is open for writing: its state, where it goes, and when it must end.
 
-Spool stage. `open_stream` asks the identity for a certificate, names the other streams, and writes the open and
-the policy; `LiveStream` writes the rest.
+Spool stage. `open_stream` asks the identity for a certificate, names the streams that have ended, and writes the
+open and the policy; `LiveStream` writes the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from otel_audit.forks import importing
 from otel_audit.spool.delivery import Answer, Delivery
 from otel_audit.spool.ends import Head
 from otel_audit.spool.mentions import Mentions
-from otel_audit.spool.segment import NoSpace
+from otel_audit.spool.segment import NamesNotSynced, NoSpace
 from otel_audit.spool.storage import Slot, Storage
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ class LiveStream:
         """Directories of ended streams that its records name; to be marked once those are on disk."""
         self.mentions = Mentions()
         """Streams that its records speak of; retention asks."""
+        self.has_named_all = False
+        """Its records name the streams that had not ended when it opened."""
         self.closed_at = ""
         """Time of its close, as that says it."""
         self.first_unsealed_nano: int | None = None
@@ -227,8 +229,8 @@ class LiveStream:
         if not self.is_broken:
             try:
                 self.slot.sync()
-            except OSError:
-                self.is_broken = True
+            except OSError as error:
+                self.is_broken = not isinstance(error, NamesNotSynced)
                 raise
         if self.is_broken:
             raise OSError(errno.EIO, f"stream {self.stream.id} was given up, its end may not be durable")
@@ -324,10 +326,8 @@ def open_stream(
         offset_nano=offset_nano,
     )
     try:
-        heads = list(storage.heads())
-        if after is not None and not after.is_broken:
-            after.sync(after.stream.signed_seq)
-            heads.insert(0, Head(Path(), after.stream.reference, has_ended=False))
+        # only what is on disk without a sync of ours: a request waits, and the keeper names the rest soon after
+        heads = storage.ended_heads()
         first = heads[:MAX_PREDECESSORS]
         live.write(live.stream.draft_open(now, certificates, [head.reference for head in first]), is_lifecycle=True)
         live.named += [head.directory for head in first if head.has_ended]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from otel_audit.spool.ends import End, mark_ended, read_end, sync_file
+from otel_audit.spool.ends import End, mark_ended, read_end, sync_segment
 from otel_audit.spool.layout import ENDED, UNLOCKED, segments, stream_directories, write_durably
 from otel_audit.spool.mentions import read_mentions
 from otel_audit.spool.ownership import acquire, is_held_here
@@ -71,7 +71,7 @@ def _recover(directory: Path, writer: Writer) -> End:
                 _set_aside(path, 0)
         end = End("empty")
     else:
-        sync_file(tail.path)
+        sync_segment(tail.path)
         if not tail.is_closed:
             _say(directory, tail, writer)
         mentions = read_mentions(directory)
@@ -109,7 +109,11 @@ def _say(directory: Path, tail: Tail, writer: Writer) -> None:
 
 def _was_said(directory: Path) -> bool:
     by = recovered_by(directory)
-    return by is not None and directory.name in read_mentions(directory.parent / by).recovered
+    if by is None or directory.name not in read_mentions(directory.parent / by).recovered:
+        return False
+    for path in segments(directory.parent / by):  # it may have been killed just before its sync
+        sync_segment(path)
+    return True
 
 
 def recovered_by(directory: Path) -> str | None:

@@ -42,6 +42,10 @@ class NoSpace(OSError):  # noqa: N818 - an errno with a name
     """The line was not begun: no room is reserved for it and none is to be had. The segment is intact."""
 
 
+class NamesNotSynced(OSError):  # noqa: N818 - as above
+    """Nothing is synced, as the directories on the way to it could not be opened; that can be tried again."""
+
+
 class Segment:
     """An open segment; not thread-safe, the stream's writer holds a lock.
 
@@ -49,7 +53,7 @@ class Segment:
     """
 
     def __init__(self, directory: Path, first_seq: int, may_grow: Callable[[int], bool]) -> None:
-        """Create the file, with its name on disk and room reserved for it.
+        """Create the file, with room reserved for it; its name is not yet synced.
 
         Raises:
             NoSpace: there is no room for a stream to begin.
@@ -63,7 +67,6 @@ class Segment:
         self._reserve_to(0)
         try:
             self.reserve(RESERVE_STEP_BYTES)
-            sync_directory(directory)
         except OSError:
             self._file.close()
             self.path.unlink()

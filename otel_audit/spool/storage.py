@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from otel_audit.spool.ends import Head, heads_to_name
-from otel_audit.spool.layout import ENDED, LOCK, UNLOCKED, make_directory, service_directory, sync_directory
+from otel_audit.spool.descriptor import Descriptor
+from otel_audit.spool.ends import Head, ended_heads, heads_to_name
+from otel_audit.spool.layout import ENDED, LOCK, UNLOCKED, make_directory, service_directory
 from otel_audit.spool.ownership import Ownership, acquire
 from otel_audit.spool.room import Room
-from otel_audit.spool.segment import NoSpace, Segment
+from otel_audit.spool.segment import NamesNotSynced, NoSpace, Segment
 
 
 class Slot(Protocol):
@@ -40,7 +42,12 @@ class Slot(Protocol):
         ...
 
     def sync(self) -> None:
-        """Make what was appended durable."""
+        """Make what was appended durable, and that it is found there.
+
+        Raises:
+            NamesNotSynced: the directories could not be opened; the stream goes on, and the next sync tries again.
+            OSError: what was appended may be lost.
+        """
         ...
 
     def is_held(self) -> bool:
@@ -79,8 +86,12 @@ class Storage(Protocol):
         """
         ...
 
-    def heads(self) -> Sequence[Head]:
-        """Last signed records of the other streams, each on disk; see `heads_to_name`."""
+    def ended_heads(self) -> Sequence[Head]:
+        """Last signed records of the other streams that have ended; see `ends.ended_heads`."""
+        ...
+
+    def heads(self) -> Iterator[Head]:
+        """Last signed records of the other streams, each synced first; see `ends.heads_to_name`."""
         ...
 
     def directory_of(self, stream: str) -> Path | None:
@@ -94,6 +105,23 @@ class DiskSlot(Segment):
     def __init__(self, directory: Path, ownership: Ownership, room: Room) -> None:
         super().__init__(directory, 1, room.may_grow)
         self._ownership = ownership
+        self._are_names_synced = False
+
+    def sync(self) -> None:
+        """See `Slot.sync`; the first one syncs the names on the way to the records too.
+
+        Not when they are made: the first event of a process would wait for the disk.
+        """
+        if not self._are_names_synced:
+            service = self.path.parent.parent
+            for directory in (self.path.parent, service, service.parent):
+                try:
+                    descriptor = Descriptor(directory, os.O_RDONLY | os.O_DIRECTORY)
+                except OSError as error:  # none is left, or it was removed under us (the keeper puts it back)
+                    raise NamesNotSynced(error.errno, error.strerror, str(directory)) from error
+                descriptor.sync_and_close(directory)
+            self._are_names_synced = True
+        super().sync()
 
     def release(self) -> None:
         """Let others see that nothing will follow from here."""
@@ -135,8 +163,6 @@ class DiskStorage:
             raise OSError(errno.EAGAIN, "its lock is held by another process", str(draft))
         try:
             ownership.move(directory)
-            # of all records to come, whose own syncs say nothing of where they lie
-            sync_directory(self.service_directory)
             return DiskSlot(directory, ownership, self._room)
         except OSError:
             ownership.release()
@@ -146,7 +172,11 @@ class DiskStorage:
                     made.rmdir()
             raise
 
-    def heads(self) -> Sequence[Head]:
+    def ended_heads(self) -> Sequence[Head]:
+        """See `Storage.ended_heads`."""
+        return ended_heads(self.service_directory)
+
+    def heads(self) -> Iterator[Head]:
         """See `Storage.heads`."""
         return heads_to_name(self.service_directory)
 
@@ -220,9 +250,13 @@ class MemoryStorage:
         self.slots[stream] = MemorySlot(self)
         return self.slots[stream]
 
-    def heads(self) -> Sequence[Head]:
+    def ended_heads(self) -> Sequence[Head]:
         """No other stream can be named: nothing of it will be found later."""
         return ()
+
+    def heads(self) -> Iterator[Head]:
+        """As `ended_heads`."""
+        return iter(())
 
     def directory_of(self, stream: str) -> None:
         """Nowhere."""

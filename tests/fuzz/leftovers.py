@@ -75,7 +75,7 @@ def _read(directory: Path) -> None:
     read_tail(directory)
     assert isinstance(read_cursor(directory), Cursor)
     ended = read_end(directory)
-    heads_to_name(directory.parent)
+    list(heads_to_name(directory.parent))
     if ended is not None:
         delivered_at(directory, _STREAM, ended)
     quarantine = Quarantine(_home())
