@@ -58,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutants", type=int, default=40, help="how many a module")
     parser.addoption("--seed", type=int, default=1)
     parser.addoption("--budget", type=float, default=3.0, help="seconds of tests a mutant")
+    parser.addoption("--again", help="file of fates: only mutants that survived there, or were not run")
     parser.addoption("--all-tests", action="store_true", help="do not look at the line: all that was collected")
     parser.addoption("--fates", default="/dev/stdout", help="JSON Lines file to append to")
 
@@ -77,11 +78,23 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
             chosen = random.Random(f"{option['seed']} {module}").sample(every, min(option["mutants"], len(every)))
             if line:
                 chosen = [mutant for mutant in every if mutant.line == int(line)]
+            if option["again"]:
+                chosen = _survivors(Path(option["again"]), module, every)
             for mutant in chosen:
                 items = session.items if option["all_tests"] else covered.items(module, mutant.line)
                 fate = _fate(module, mutant, items, limit_s)
                 print(json.dumps(asdict(fate)), file=fates, flush=True)
     return True
+
+
+def _survivors(fates: Path, module: str, every: list[Mutant]) -> list[Mutant]:
+    lines = [json.loads(line) for line in fates.read_bytes().splitlines()]
+    wanted = {
+        (fate["line"], fate["change"])
+        for fate in lines
+        if fate["module"] == module and fate["fate"] in {"survived", "not run"}
+    }
+    return [mutant for mutant in every if (mutant.line, mutant.change) in wanted]
 
 
 class Coverage:
@@ -101,14 +114,17 @@ class Coverage:
                     self._lines[file][int(line)] |= {tests[number][0] for number in of}
 
     def items(self, module: str, line: int) -> list[pytest.Item]:
-        """Tests that run the line, or the one where its statement begins, within the budget; the fastest first."""
+        """Tests that run the line, or the one where its statement begins, within the budget; the fastest first.
+
+        Tests that are newer than the map come before them.
+        """
         lines = self._lines[module]
         while line > 0 and not lines[line]:
             line -= 1
         files: defaultdict[str, list[str]] = defaultdict(list)
         for test in sorted(lines[line] & self._items.keys(), key=lambda test: (self._seconds[test], test)):
             files[test.partition("::")[0]].append(test)
-        chosen: list[pytest.Item] = []
+        chosen = [item for test, item in self._items.items() if test not in self._seconds] if lines[line] else []
         spent = 0.0
         for test in (test for turn in zip_longest(*files.values()) for test in turn if test is not None):
             if spent + self._seconds[test] <= self._budget_s or not chosen:

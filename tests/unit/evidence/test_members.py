@@ -160,3 +160,13 @@ def test_a_string_that_begins_with_escapes_is_cut_and_not_given_up() -> None:
 @pytest.mark.parametrize("members", [{"actor": "a" * 70_000}, {"context": {"a": ["b" * 70_000]}}])
 def test_what_is_too_large_elsewhere_cannot_be_made_to_fit(members: dict[str, Any]) -> None:
     assert fit(members) is None
+
+
+@pytest.mark.parametrize("value", [2**53 - 1, -(2**53 - 1), 0])
+def test_an_integer_of_53_bits_stays_one_wherever_it_stands(value: int) -> None:
+    assert context_members({"alone": value, "listed": [value]}) == {"alone": value, "listed": [value]}
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53)])
+def test_a_larger_integer_is_a_string_wherever_it_stands(value: int) -> None:
+    assert context_members({"alone": value, "listed": [value]}) == {"alone": str(value), "listed": [str(value)]}

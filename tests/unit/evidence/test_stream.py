@@ -148,3 +148,21 @@ def test_no_more_predecessors_than_the_format_allows_stand_in_an_open() -> None:
     draft = declared().draft_open(NOW, [b"der"], references)
 
     assert parsed(draft)["context"]["audit.predecessors"] == references[:200]
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 130])
+def test_a_stream_knows_how_large_it_is_and_that_its_tree_lacks_nothing(count: int) -> None:
+    """One line feed a record; whoever rotates asks for the size, whoever was interrupted for the tree."""
+    stream = declared()
+    drafts: list[Draft] = []
+    for _ in range(count):
+        drafts.append(event(stream))
+        stream.advance(drafts[-1])
+        assert stream.is_whole
+
+    seal = parsed(stream.draft_seal(NOW))["context"]
+
+    assert stream.is_whole
+    assert stream.size_bytes == sum(len(draft.body) + 1 for draft in drafts)
+    assert (stream.unsealed, stream.is_closed) == (count, False)
+    assert (seal["audit.seal.size"], seal["audit.seal.dropped"], seal["audit.seal.skipped"]) == (count, 0, 0)

@@ -186,3 +186,23 @@ def test_a_crashed_stream_keeps_what_says_that_those_it_names_were_retired(
 
     kept = {path.name for path in (spool / "shop").iterdir()}
     assert {names, says} <= kept
+
+
+def test_the_note_of_an_end_names_whom_its_records_name(process: Process, spool: Path, clock: FixedClock) -> None:
+    """Retention reads the notes in place of the records; what a note forgot would be removed too early."""
+    old = run_and_end(process)
+    clock.advance(timedelta(days=31).total_seconds())
+    crashed = process()
+    gone = crashed.record(EVENT).stream
+    crash(crashed)
+    pipeline = process()
+    stream = pipeline.record(EVENT).stream
+    pipeline.keeper.recover()
+    retire_in(pipeline, spool)
+    pipeline.shutdown(1)
+
+    end = read_end(spool / "shop" / stream)
+
+    assert end is not None
+    assert {old, gone} <= set(end.names)
+    assert end.retired == (old,)
