@@ -13,14 +13,14 @@ from werkzeug.test import EnvironBuilder
 COUNT = 3000
 
 
-def configure_django() -> None:
-    """The settings of a new project, its middleware included."""
+def configure_django(database: str = ":memory:") -> None:
+    """The settings of a new project, its middleware included; a server's threads need a *database* in a file."""
     settings.configure(
         SECRET_KEY="k" * 50,
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF=__name__,
         LOGGING_CONFIG=None,
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database}},
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
         MIDDLEWARE=[
             "django.middleware.security.SecurityMiddleware",
