@@ -142,6 +142,7 @@ def _is_signed(body: bytes) -> bool:
 
 def read_lines(path: Path, offset: int) -> Iterator[Line]:
     """Whole lines from *offset* on; of one that is too long for a record, only the beginning."""
+    name = path.name
     with path.open("rb") as file:
         file.seek(offset)
         while line := file.readline(_WHOLE_LINE_BYTES):
@@ -152,7 +153,7 @@ def read_lines(path: Path, offset: int) -> Iterator[Line]:
                 if not line:
                     return  # torn, unused, or just being written
                 offset += len(line)
-            yield Line(kept.removesuffix(b"\n"), path.name, offset)
+            yield Line(kept.removesuffix(b"\n"), name, offset)
 
 
 class MemoryLines:

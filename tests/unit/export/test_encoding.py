@@ -21,7 +21,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.rfc3339 import unix_nanos
-from otel_audit.export.encoding import Encoder, NotARecord, resource_head, resource_logs, varint
+from otel_audit.export.encoding import Encoder, NotARecord, resource_head, resource_logs
+from otel_audit.export.protobuf import varint
 from otel_audit.verify.index import compare, expected_attributes
 
 Members = dict[str, Any]
@@ -174,6 +175,46 @@ def test_a_request_has_the_bytes_that_the_official_classes_give_it(
         ]
     )
     assert made == request.SerializeToString(deterministic=True)
+
+
+def record(seq: int = 1, **context: object) -> Members:
+    return {
+        "schema": "otel-audit/1",
+        "stream": "ab" * 16,
+        "seq": seq,
+        "time": NOON.decode(),
+        "observed": NOON.decode(),
+        "event": "item.read",
+        "actor": {"id": "alice", "type": "user"},
+        "action": "READ",
+        "outcome": "success",
+        "context": context,
+    }
+
+
+def attributes_of(encoder: Encoder, m: Members) -> dict[str, object]:
+    (made,) = ScopeLogs.FromString(encoder.log_record(encode(m), m)).log_records
+    return {attribute.key: plain(attribute.value) for attribute in made.attributes}
+
+
+def test_what_is_remembered_of_a_number_is_not_taken_for_a_boolean_or_a_fraction() -> None:
+    """To a dictionary 1, True and 1.0 are the same key."""
+    encoder = Encoder()
+
+    assert attributes_of(encoder, record(flag=1))["flag"] == 1
+    assert attributes_of(encoder, record(flag=True))["flag"] is True
+    assert attributes_of(encoder, record(flag=1))["flag"] is not True
+    with pytest.raises(NotARecord):
+        encoder.log_record(b"{}", record(flag=1.0))
+
+
+def test_numbers_of_one_stream_are_right_wherever_their_length_changes() -> None:
+    encoder = Encoder()
+    steps = [10**digits for digits in range(1, 7)] + [1 << 7 * size for size in range(1, 5)]
+
+    for seq in sorted(seq for step in steps for seq in (step - 1, step, step + 1)):
+        made = attributes_of(encoder, record(seq))
+        assert (made["audit.sequence.number"], made["audit.record.id"]) == (seq, f"{'ab' * 16}-{seq}")
 
 
 @given(st.integers(0, 2**64 - 1))
