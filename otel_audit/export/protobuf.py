@@ -24,8 +24,8 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-_KNOWN = 0x1000
-"""Attributes, and most records."""
+_KNOWN = 0x4000
+"""One or two bytes, as nearly all lengths have; `varint` counts on it."""
 _VARINTS = (
     *(bytes((value,)) for value in range(0x80)),
     *(bytes((value & 0x7F | 0x80, value >> 7)) for value in range(0x80, _KNOWN)),
