@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from otel_audit.verify.proof import check_record_proof, check_seal_proof, prove_record, prove_seals
-from tests.archives import Archive, Issuer, Stream
+from tests.archives import Archive, Issuer, Stream, canonical
 
 TRUST = [Issuer().certificate]
 
@@ -84,3 +84,14 @@ def test_what_cannot_be_proved_is_an_error(stream: Stream) -> None:
     for first, second in ((4, 9), (9, 5), (5, 13)):
         with pytest.raises(ValueError, match=r"expected a seal|not both"):
             prove_seals(stream.records, first, second)
+
+
+def test_what_is_in_the_place_of_an_open_or_a_seal_and_is_none_proves_nothing(stream: Stream) -> None:
+    event = {name: value for name, value in stream.members(3).items() if name != "prev"}
+    first = canonical({**event, "seq": 1})
+    proof = prove_seals(stream.records, 5, 9)
+
+    assert check_record_proof(replace(prove_record(stream.records, 3), open=first), TRUST) == "the open is none"
+    assert check_seal_proof(replace(proof, open=first), TRUST) == "the open is none"
+    assert check_seal_proof(replace(proof, first=stream.body(4)), TRUST) == "the seal is none"
+    assert check_seal_proof(replace(proof, second=stream.body(8)), TRUST) == "the seal is none"
