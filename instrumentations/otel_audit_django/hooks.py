@@ -47,6 +47,11 @@ def unhook() -> None:
             getattr(module, name).disconnect(receiver, dispatch_uid=_UID)
 
 
+def replaced_hooks() -> tuple[str, ...]:
+    """What was replaced again since; see `Patches.replaced`."""
+    return _patches.replaced()
+
+
 def _while_hooked(put: Callable[[ModuleType], None], module: ModuleType) -> None:
     """Put one hook in place; a mistake of ours must not become an import error of the application's."""
     if _is_hooked:

@@ -11,7 +11,7 @@ from typing import Any
 import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # mypy: its module is `# type: ignore` as a whole
 
-from otel_audit_django.hooks import hook, unhook
+from otel_audit_django.hooks import hook, replaced_hooks, unhook
 from otel_audit_django.patches import Patches
 
 _log = logging.getLogger("otel_audit")
@@ -31,6 +31,10 @@ class DjangoAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewis
     def instrumentation_dependencies(self) -> Collection[str]:
         """The Django versions whose doors these are."""
         return ("django >= 4.2",)
+
+    def replaced(self) -> tuple[str, ...]:
+        """The doors that somebody has replaced since, so that what goes through them is not recorded."""
+        return (*(() if self._patches is None else self._patches.replaced()), *replaced_hooks())
 
     def _instrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - a BaseInstrumentor's shape
         patches = Patches()

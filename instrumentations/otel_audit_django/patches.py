@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from otel_audit.capture.doors import leads_to
+
 _log = logging.getLogger("otel_audit")
 
 
@@ -25,6 +27,14 @@ class Patches:
             ours: object = around(original)
             setattr(owner, name, ours)
             self._made.append((owner, name, original, ours))
+
+    def replaced(self) -> tuple[str, ...]:
+        """Names of what somebody has replaced since, by something that does not lead to ours."""
+        return tuple(
+            f"{owner.__name__}.{name}"
+            for owner, name, _, ours in self._made
+            if not leads_to(owner.__dict__.get(name), ours)
+        )
 
     def remove(self) -> None:
         """Put every original back, unless somebody has wrapped ours since: theirs then stays, around ours."""

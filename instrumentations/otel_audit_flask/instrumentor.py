@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flask.app import Flask  # not `flask.Flask`, which contrib's instrumentation replaces by its subclass
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # mypy: its module is `# type: ignore` as a whole
 
+from otel_audit.capture.doors import leads_to
 from otel_audit.serving.wsgi import KEY, serve
 from otel_audit_flask.scope import FlaskScope, dispatch
 from otel_audit_flask.signins import hook_extensions, unhook_extensions
@@ -51,6 +52,10 @@ class FlaskAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
         self._doors = ()
         if not _apps:
             unhook_extensions()
+
+    def replaced(self) -> tuple[str, ...]:
+        """The doors that somebody has replaced since, so that what goes through them is not recorded."""
+        return tuple(f"flask.Flask.{door.name}" for door in self._doors if not door.is_ours)
 
     @staticmethod
     def instrument_app(app: Flask) -> None:
@@ -110,19 +115,24 @@ class _Door:
     """One method of Flask, replaced by an audited one of the same name and signature."""
 
     def __init__(self, name: str, audited: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        self._name = name
+        self.name = name
         self._original: Callable[..., Any] = Flask.__dict__[name]
         self._ours = audited(self._original)
         setattr(Flask, name, self._ours)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether ours is still in its place, or beneath what is."""
+        return leads_to(Flask.__dict__[self.name], self._ours)
+
     def remove(self) -> None:
         """Put the original back, unless somebody has wrapped ours since: theirs then stays, around ours."""
-        if Flask.__dict__[self._name] is self._ours:
-            setattr(Flask, self._name, self._original)
+        if Flask.__dict__[self.name] is self._ours:
+            setattr(Flask, self.name, self._original)
         else:
             _log.warning(
                 "otel-audit: Flask.%s was wrapped again after it was audited; auditing goes on until shutdown()",
-                self._name,
+                self.name,
             )
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 
+from otel_audit.capture.doors import leads_to
 from otel_audit.capture.sql import Statement
 from otel_audit_psycopg import copies, cursors, pipelines, server_cursors, transactions
 from otel_audit_psycopg.recording import COMMIT, ROLLBACK, Switch
@@ -113,6 +114,15 @@ def close_doors() -> None:
         if vars(holder).get(name) is ours:
             setattr(holder, name, beneath)
     _opened.clear()
+
+
+def replaced_doors() -> tuple[str, ...]:
+    """Methods that somebody has replaced since ours took their place, and that do not lead to it."""
+    return tuple(
+        f"psycopg.{holder.__name__}.{name}"
+        for holder, name, _, ours in _opened
+        if not leads_to(vars(holder).get(name), ours)
+    )
 
 
 def _replace(holder: type[Any], name: str, make: _Make) -> None:

@@ -21,6 +21,13 @@ class PsycopgAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         """The psycopg whose doors these are."""
         return ("psycopg >= 3.2",)
 
+    def replaced(self) -> tuple[str, ...]:
+        """The doors that somebody has replaced since, so that what goes through them is not recorded."""
+        import sys
+
+        doors = sys.modules.get("otel_audit_psycopg.doors")
+        return () if doors is None else doors.replaced_doors()
+
     def _instrument(self, **_: Any) -> None:
         # a process that never imports psycopg pays nothing for it (import psycopg: 0.15 s)
         wrapt.register_post_import_hook(_open, "psycopg")

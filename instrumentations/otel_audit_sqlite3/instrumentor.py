@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _sqlite3
 import functools
 import sqlite3
 import sqlite3.dbapi2
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -32,6 +34,16 @@ class SQLite3AuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         """Nothing: the standard library is always there."""
         return ()
 
+    def replaced(self) -> tuple[str, ...]:
+        """The doors that somebody has replaced since, so that what goes through them is not recorded."""
+        if not Switch.is_on:
+            return ()
+        return tuple(f"{module.__name__}.connect" for module in _MODULES if not _leads_to_door(module.connect))
+
+    def taken_early(self) -> tuple[str, ...]:
+        """Where the unaudited `sqlite3.connect` was taken by name before it was audited."""
+        return tuple(sorted(_taken_by_name(_sqlite3.connect)))
+
     def _instrument(self, **_: Any) -> None:
         doors: dict[int, Callable[..., Any]] = {}
         for module in _MODULES:
@@ -53,9 +65,23 @@ class SQLite3AuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             module.Cursor = PlainCursor
 
 
+def _taken_by_name(original: object) -> Iterator[str]:
+    """Names, in modules of the application, of sqlite3's own function `connect`."""
+    for module_name, module in list(sys.modules.items()):
+        if module_name.partition(".")[0] not in ("sqlite3", "_sqlite3", "opentelemetry"):
+            members: dict[str, object] = getattr(module, "__dict__", {})
+            yield from (f"{module_name}.{name}" for name, value in list(members.items()) if value is original)
+
+
 def _is_door(connect: Callable[..., Any]) -> bool:
     """Tell our function from others, also from a wrapt proxy around it, which shows its attributes."""
     return type(connect) is FunctionType and hasattr(connect, "otel_audit_beneath")
+
+
+def _leads_to_door(connect: Any) -> bool:
+    while connect is not None and not _is_door(connect):
+        connect = getattr(connect, "__wrapped__", None)
+    return connect is not None
 
 
 def _door(beneath: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,12 +28,13 @@ def is_manifest(text: bytes) -> bool:
     """Whether *text* is what `manifest_bytes` makes."""
     try:
         members: object = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        if not isinstance(members, dict):
+            return False
+        found = cast("dict[str, Any]", members)
+        return found.get("schema") == SCHEMA and encode(found) == text
+    except (orjson.JSONDecodeError, TypeError):
+        # TypeError: an integer of more than 53 bits, or nesting beyond 254 levels
         return False
-    if not isinstance(members, dict):
-        return False
-    found = cast("dict[str, Any]", members)
-    return found.get("schema") == SCHEMA and encode(found) == text
 
 
 def _conformed(value: object) -> object:

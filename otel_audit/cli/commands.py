@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from otel_audit.cli.coverage.command import coverage
 from otel_audit.cli.demo.command import demo
 from otel_audit.cli.doctor.command import doctor
 from otel_audit.cli.keys import keys
@@ -30,6 +31,7 @@ app.command(short_help="What happened? One line an event.")(show)
 app.command(short_help="What did a crash leave open? Ends and delivers it.")(recover)
 app.command(short_help="Deliver the spool from outside the application.")(ship)
 app.add_typer(keys, short_help="Who signs, until when? init, show, export.")
+app.command(short_help="What is audited, and what is not?")(coverage)
 app.command(short_help="Is it set up?")(doctor)
 
 

@@ -14,7 +14,19 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 BLOCK = re.compile(r"```console\n\$ otel-audit (?P<verb>[a-z ]*)--help\n(?P<help>.*?)```", re.DOTALL)
-VERBS = ["demo", "verify", "show", "recover", "ship", "keys", "keys init", "keys show", "keys export", "doctor"]
+VERBS = [
+    "demo",
+    "verify",
+    "show",
+    "recover",
+    "ship",
+    "keys",
+    "keys init",
+    "keys show",
+    "keys export",
+    "coverage",
+    "doctor",
+]
 
 
 @cache

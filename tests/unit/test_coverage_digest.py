@@ -62,6 +62,7 @@ def test_without_a_manifest_nothing_is_said(tmp_path: Path) -> None:
         b"{}",
         b'{"schema":"otel-audit-coverage/2"}',
         b'{ "schema":"otel-audit-coverage/1"}',
+        b'{"routes":9007199254740993,"schema":"otel-audit-coverage/1"}',
     ],
 )
 def test_what_is_no_manifest_is_refused_at_the_start(tmp_path: Path, text: bytes | None) -> None:
