@@ -237,3 +237,19 @@ def test_a_signature_that_is_not_whole_octets_leads_to_no_issuer() -> None:
     stream.close()
 
     assert findings.of(archive.verify(), stream) == UNTRUSTED
+
+
+def test_a_signature_of_an_unknown_algorithm_leads_to_no_issuer() -> None:
+    """What cannot be checked is not good: the algorithm's name is read lazily, and raises."""
+    archive = Archive(issuer=ROOT)
+    stream = archive.stream()
+    ed25519, unknown = bytes.fromhex("300506032b6570"), bytes.fromhex("300506032b657f")
+    # The name stands in what is signed, beside the stream's key, and beside the signature
+    certificate = ROOT.issue(stream.id, "shop", stream.key).public_bytes(Encoding.DER)
+    signed, key, signature, rest = certificate.split(ed25519)
+    odd = signed + unknown + key + ed25519 + signature + unknown + rest
+    stream.records.clear()
+    stream.open([x509.load_der_x509_certificate(odd)])
+    stream.close()
+
+    assert findings.of(archive.verify(), stream) == UNTRUSTED
