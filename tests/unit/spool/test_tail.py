@@ -114,3 +114,17 @@ def test_a_stream_of_unsigned_records_alone_has_no_head_to_name(tmp_path: Path) 
     del members["sig"]
 
     assert read_tail(written(tmp_path, orjson.dumps(members, option=orjson.OPT_SORT_KEYS) + b"\n")) is None
+
+
+@pytest.mark.parametrize("hole_at", [1 << 20, (1 << 20) - 4096, (1 << 20) + 4096])
+def test_a_hole_is_found_wherever_its_page_lies(hole_at: int, tmp_path: Path) -> None:
+    """A mebibyte is read at once; the pages that a power cut leaves empty may begin with the next one."""
+    lines = lines_of("e" * 20 + "s" + "e" * 4 + "ss", 60_000)
+    data = b"".join(lines)
+    holed = data[:hole_at] + bytes(4096) + data[hole_at + 4096 :]
+
+    tail = read_tail(written(tmp_path, holed))
+
+    assert tail is not None
+    assert tail.end_offset == data.rfind(b"\n", 0, hole_at) + 1
+    assert tail.has_hole
