@@ -68,7 +68,7 @@ def _load_urls() -> None:
 def _survey(name: str, application: object) -> Found:
     settings = Settings.from_environ(os.environ)
     policy = read_policy(settings)
-    has_django = _is_django(application) or (application is None and "django.conf" in sys.modules)
+    has_django = _is_django(application) or (application is None and bool(os.environ.get("DJANGO_SETTINGS_MODULE")))
     models: list[ModelRow] = []
     routes: list[RouteRow] = []
     libraries = list(survey_libraries())
