@@ -1,5 +1,7 @@
 """A small closed-loop load generator: `load.py PORT REQUESTS CONNECTIONS` prints latencies in microseconds as JSON.
 
+It ends after so many requests, or after `LASTS_S` where a server is slow; `count` says how many there were.
+
 Each connection sends its next request when the response to the last one is there, and is kept alive; one thread
 waits for all of them, so that no interpreter lock stands between a response and the clock.
 """
@@ -16,6 +18,7 @@ REQUEST = (
     b"GET /customers/42 HTTP/1.1\r\nHost: localhost\r\n"
     b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\r\n"
 )
+LASTS_S = 10.0
 WARM = 200
 """Requests before the clock counts: imports, caches, the stream's opening."""
 
@@ -67,7 +70,7 @@ def _length(head: bytes) -> int:
 
 
 def run(port: int, count: int, connections: int) -> tuple[list[int], float]:
-    """Latencies in nanoseconds of *count* requests, and the seconds that they took together."""
+    """Latencies in nanoseconds of at most *count* requests, and the seconds that they took together."""
     taken: list[int] = []
     with selectors.DefaultSelector() as selector:
         clients = [Connection(port) for _ in range(connections)]
@@ -75,7 +78,7 @@ def run(port: int, count: int, connections: int) -> tuple[list[int], float]:
             selector.register(client.socket, selectors.EVENT_READ, client)
             client.send()
         began = time.perf_counter()
-        while len(taken) < count:
+        while len(taken) < count and time.perf_counter() - began < LASTS_S:
             for key, _ in selector.select():
                 ready: Connection = key.data
                 latency = ready.receive()
@@ -96,7 +99,7 @@ def main() -> None:
     ordered = sorted(taken)
     shares = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
     at = {name: ordered[int(len(ordered) * share)] / 1e3 for name, share in shares.items()}
-    print(json.dumps({**at, "rate": len(taken) / in_all_s}))
+    print(json.dumps({**at, "rate": len(taken) / in_all_s, "count": len(taken)}))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from benchmarks.emitting import VARIANTS, emitter, environment
 from benchmarks.sink import kept_bodies, running_sink
 
 KILLED_AFTER_S = 2.0
-DOWN_S, DOWN_QUICK_S = 60.0, 20.0
+DOWN_S, DOWN_QUICK_S = 30.0, 20.0
 """The stock exporter gives a batch up after some seven seconds of retries."""
 RATE_WHILE_DOWN = 100
 REQUESTS = 200
