@@ -34,10 +34,8 @@ def print_coverage(found: Mapping[str, Any], digest: str, differing: Sequence[st
     console.print()
     uncovered: Sequence[str] = found["uncovered"]
     if not found["routes"] and not found["models"]:
-        what = (
-            "in it" if found["application"] else "because none was named: give APP, or set DJANGO_SETTINGS_MODULE"
-        )
-        terminal.say(console, Text(f"No route and no model was found {what}."))
+        hint = "" if found["application"] else ": give APP, or set DJANGO_SETTINGS_MODULE"
+        terminal.say(console, Text(f"No route and no model was found{hint}."))
     if uncovered:
         console.print(Text(f"{_many(len(uncovered), 'thing')} not audited:", style="bold red"))
         for line in uncovered:
