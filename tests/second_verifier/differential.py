@@ -165,9 +165,15 @@ def witnesses(records: Sequence[Json], lines: Sequence[bytes], rng: Random) -> l
         for one in [parse(line)]
         if not isinstance(one, str)
     ]
+    gone = [
+        name
+        for one in records
+        if one["event"] == "audit.retired"
+        for name in one["context"]["audit.retired.streams"]
+    ]
     given: list[str] = []
     for _ in range(rng.choice([1, 1, 2])):
-        stream = rng.choice(records)["stream"] if records and rng.random() < 0.8 else "cd" * 16
+        stream = rng.choice(records)["stream"] if records and rng.random() < 0.8 else rng.choice([*gone, "cd" * 16])
         made = f"{stream}:{rng.choice([1, 3, 7, 12, 100, BIG - 1])}:{'ab' * 32}"
         given.append(rng.choice(known) if known and rng.random() < 0.5 else made)
     return given

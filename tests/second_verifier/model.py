@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.issuers import Issuer, der64, seed
-from tests.second_verifier.records import Json, is_object, jcs, parse, root
+from tests.second_verifier.records import SECOND, Json, is_object, jcs, moment, parse, root, time
 
 ISSUER = Issuer("second verifier")
 STRANGER = Issuer("stranger")
@@ -152,3 +152,15 @@ def renumber(entries: Sequence[Entry]) -> None:
     """Give every entry the number of its place."""
     for at, entry in enumerate(entries):
         entry.members["seq"] = at + 1
+
+
+def later(text: Any, nanos: int) -> str:
+    """A time moved; what is none stays what it is."""
+    if not time(text):
+        return str(text)
+    at = moment(text) + nanos
+    day, second = divmod(at // SECOND, 86_400)
+    if not 1 <= day <= 3_652_059:
+        return str(text)
+    when = datetime.fromordinal(day).replace(tzinfo=UTC) + timedelta(seconds=second)
+    return f"{when.year:04}-{when:%m-%dT%H:%M:%S}.{at % SECOND:09d}Z"

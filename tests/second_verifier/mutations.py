@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from tests.second_verifier.model import Entry, Model, members_of, renumber
+from tests.second_verifier.crashes import recover, slack
+from tests.second_verifier.model import Entry, Model, later, members_of, renumber
 from tests.second_verifier.paths import PATHS
-from tests.second_verifier.records import LIFECYCLE, OPEN, SECOND, SYSTEM, Json, is_object, moment, time
+from tests.second_verifier.records import LIFECYCLE, OPEN, SECOND, SYSTEM, Json, is_object, time
 
 Mutation = Callable[[Model, Random], None]
 BIG = 2**53
@@ -30,18 +30,6 @@ VALUES: Sequence[Any] = (
 STEPS = (1, -1, 1000, -1000, SECOND, -SECOND, 65 * SECOND, 121 * SECOND, 121 * SECOND + 1, -3600 * SECOND)
 FURTHER = (3600 * SECOND, 26 * 3600 * SECOND, 26 * 3600 * SECOND + 1, 300 * SECOND, -300 * SECOND, 86_400 * SECOND)
 AUDIT_NAMES = sorted({name for row in LIFECYCLE.values() for name in row} | {"audit.successor", "audit.truncated"})
-
-
-def later(text: Any, nanos: int) -> str:
-    """A time moved; what is none stays what it is."""
-    if not time(text):
-        return str(text)
-    at = moment(text) + nanos
-    day, second = divmod(at // SECOND, 86_400)
-    if not 1 <= day <= 3_652_059:
-        return str(text)
-    when = datetime.fromordinal(day).replace(tzinfo=UTC) + timedelta(seconds=second)
-    return f"{when.year:04}-{when:%m-%dT%H:%M:%S}.{at % SECOND:09d}Z"
 
 
 def pick(model: Model, rng: Random, *events: str) -> tuple[list[Entry], int]:
@@ -294,31 +282,6 @@ def refer(model: Model, rng: Random) -> None:
         said["audit.predecessors"] += said["audit.predecessors"][-1:] * rng.choice([198, 199, 200])
 
 
-def recover(model: Model, rng: Random) -> None:
-    """One or two streams end a third, which may have crashed, at a record of it, and may not agree."""
-    dead = model.streams[rng.choice(list(model.streams))]
-    if rng.random() < 0.7:
-        del dead[rng.randrange(1, len(dead) + 1) :]
-    signed = max((at for at, one in enumerate(dead) if "sig" in one.members), default=0)
-    if len(dead) > signed + 2 and rng.random() < 0.6:  # at the bound of what a living process would have sealed
-        bound = later(dead[signed + 1].members["observed"], 10 * SECOND + rng.choice([-1, 0, 1]))
-        dead[-1].members |= {"observed": bound, "time": bound}
-    for _ in range(rng.choice([1, 1, 2])):
-        by = model.streams[rng.choice(list(model.streams))]
-        target, at = rng.choice(dead[-3:]), rng.randrange(1, len(by) + 1)
-        after = rng.choice([by[at - 1], dead[-1]]).members["observed"]
-        seen = later(after, rng.choice([0, 1, SECOND, 3600 * SECOND]))
-        said: Json = {"audit.recovered.stream": dead[0].members["stream"], "audit.recovered.seq": 1}
-        said |= {"audit.recovered.hash": "ab" * 32, "audit.recovered.sealed": 1, "audit.recovered.torn_bytes": 0}
-        if rng.random() < 0.2:
-            said["audit.recovered.torn_bytes"] = 7
-        members = by[at - 1].members | {"event": "audit.stream.recovered", "observed": seen, "time": seen}
-        members |= {"actor": dict(SYSTEM), "action": "EXECUTE", "outcome": "success", "context": said}
-        members["sig"] = "A" * 86
-        by.insert(at, Entry(members, by[0].key, named={"audit.recovered.hash": [target]}))
-        renumber(by)
-
-
 def wrong_seal(model: Model, rng: Random) -> None:
     entries, at = pick(model, rng, "audit.seal", "audit.stream.close")
     said = members_of(entries[at])
@@ -371,7 +334,7 @@ MUTATIONS: Sequence[tuple[Mutation, int]] = (
     (set_value, 8), (add_member, 3), (nest_actor, 1), (move_time, 4), (promise, 3), (drop_entry, 3), (cut_tail, 4),
     (repeat_entry, 4), (move_entry, 2), (insert_lifecycle, 10), (touch_signature, 4), (intervals, 2),
     (certificate, 4), (service, 2), (refer, 4), (remove_stream, 2), (recover, 5), (fork_open, 2), (wrong_seal, 4),
-    (retire, 5),
+    (retire, 5), (slack, 2),
 )  # fmt: skip
 
 
@@ -383,7 +346,7 @@ def mutate(model: Model, rng: Random) -> list[str]:
         if model.streams:
             try:
                 mutation(model, rng)
-            except (KeyError, TypeError, AttributeError, ValueError):
+            except (LookupError, TypeError, AttributeError, ValueError):
                 # An earlier one has put another type where this one looks: half done is a mutation as well.
                 done.append("half")
             model.streams = {name: one for name, one in model.streams.items() if one}
