@@ -264,7 +264,9 @@ class Judge:
             self.absent(said["audit.successor"], row, when=said["audit.successor"] not in self.streams)
         if row.event == "audit.retired":
             kept, keep = row.observed - moment(said["audit.retired.ended"]), self.asked.keep
-            here = said["audit.retired.place"] in {self.asked.places.get(at) for at in row.sources}
+            here = said["audit.retired.place"] in {
+                self.asked.places.get(at) for at in self.streams[row.stream].sources
+            }
             self.add(row, "misplaced", when=kept < 0)
             self.add(row, "retired-early", when=here and keep is not None and kept < keep)
             self.add(row, "retired", when=here and keep is None and not said["audit.retired.delivered"])
