@@ -73,10 +73,11 @@ def is_right(opening: Json, path: Sequence[Certificate], read: int) -> bool:
 
 def judge_path(opening: Json, anchors: Sequence[Certificate]) -> tuple[Certificate | None, str]:
     """The stream's own certificate, where it can be read, and the finding on its path, or nothing."""
-    path, reached, right, ends = list[Certificate](), set[str](), False, False
+    path, own, reached, right, ends = list[Certificate](), list[Certificate](), set[str](), False, False
     try:
         for text in opening["context"]["audit.certificate"]:
             one = x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
+            own += [one] if not path and isinstance(one.public_key(), ed25519.Ed25519PublicKey) else []
             path.append(one)
             ends = any((one.subject, one.public_key()) == (each.subject, each.public_key()) for each in anchors)
             if ends:
@@ -86,8 +87,7 @@ def judge_path(opening: Json, anchors: Sequence[Certificate]) -> tuple[Certifica
     except UNREADABLE:
         pass  # `right` stays False
     fault = "untrusted-key" if anchors and not reached else "" if right else "wrong-certificate"
-    readable = path and isinstance(path[0].public_key(), ed25519.Ed25519PublicKey)
-    return path[0] if readable else None, fault
+    return own[0] if own else None, fault
 
 
 class Row:
@@ -246,7 +246,7 @@ class Judge:
         slack = stream.opened.get("audit.seal.interval_ms", 0) * 10**6 + 5 * 10**9
         end = min(ends, key=lambda row: row.observed)
         late = end.observed > due[-1] or any(row.observed > first + slack for row in tail)
-        if late and (rows[-1].seq >= end.said["audit.recovered.seq"] or self.is_due(end)):
+        if stream.signed and late and (rows[-1].seq >= end.said["audit.recovered.seq"] or self.is_due(end)):
             self.found.add((name, stream.signed, "unwitnessed-end"))
 
     def claims(self, row: Row) -> None:
