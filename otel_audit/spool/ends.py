@@ -116,19 +116,33 @@ def heads_to_name(service: Path) -> Iterator[Head]:
     What is returned is on disk: each segment is synced after its head was read.
 
     Raises:
-        OSError: the service's directory cannot be listed, or a stream cannot be read or synced.
+        OSError: the service's directory cannot be listed; or, after all others were given, a stream cannot be read
+            or synced.
     """
+    failed: OSError | None = None
     for directory in _unnamed(service):
-        end = read_end(directory)
-        if end is not None:
-            if end.reference:
-                yield Head(directory, end.reference, has_ended=True)
+        try:
+            head = _head(directory)
+        except FileNotFoundError:  # retired meanwhile
             continue
-        with contextlib.suppress(FileNotFoundError):  # retired meanwhile
-            tail = read_tail(directory, is_live=is_held(directory))
-            if tail is not None:
-                sync_segment(tail.path)
-                yield Head(directory, tail.reference(directory.name), has_ended=False)
+        except OSError as error:
+            failed = error
+            continue
+        if head is not None:
+            yield head
+    if failed is not None:
+        raise failed
+
+
+def _head(directory: Path) -> Head | None:
+    end = read_end(directory)
+    if end is not None:
+        return Head(directory, end.reference, has_ended=True) if end.reference else None
+    tail = read_tail(directory, is_live=is_held(directory))
+    if tail is None:
+        return None
+    sync_segment(tail.path)
+    return Head(directory, tail.reference(directory.name), has_ended=False)
 
 
 def _unnamed(service: Path) -> Iterator[Path]:

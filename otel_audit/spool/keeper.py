@@ -186,18 +186,29 @@ class Keeper:
         if live is None or live.has_named_all:
             return
         heads: list[Head] = []
-        for head in writer.storage.heads():
-            if self._is_stopping:  # each sync takes its time, and the process shall end
-                return
-            if head.directory.name not in live.mentions.names:
-                heads.append(head)
+        failed: OSError | None = None
+        try:
+            for head in writer.storage.heads():
+                if self._is_stopping:  # each sync takes its time, and the process shall end
+                    return
+                if head.directory.name not in live.mentions.names:
+                    heads.append(head)
+        except OSError as error:
+            failed = error
+            writer.alarms.note(
+                "others",
+                f"{error.filename or 'the spool'}: a stream of this service cannot be named ({error.strerror}), so "
+                "nothing will vouch for its end; no event is lost. Give this process's account access to it",
+            )
+        else:
+            writer.alarms.over("others", "every stream of this service can be named")
         with writer.making():
             if (
                 writer.live is live
                 and live.is_unfit(writer.clock.unix_nano(), writer.clock.monotonic_nano()) is None
             ):
                 live.link(heads)
-                live.has_named_all = True
+                live.has_named_all = failed is None
 
     def _put_back(self) -> None:
         """Bring a segment back that was unlinked under us, from the descriptor that outlives it."""
