@@ -67,7 +67,7 @@ def test_a_backlog_arrives_before_the_stream_that_names_it(app: MakeApp, sink: S
     assert shop.emit("new").wait_delivered(60)
     shop.shutdown()
 
-    assert len(sink.requests) > 6, "several batches"
+    assert len(sink.requests) > 4, "more batches than streams"
     assert sink.targets()[-1] == "new"
     assert len(sink.targets()) == 4501
     assert auditor.findings == []

@@ -387,8 +387,9 @@ entered.wait()
 child = os.fork()
 if child == 0:
     logger.emit(body="child")
-    is_flushed = provider.force_flush(5000)
-    os._exit(0 if is_flushed and len(exporter.get_finished_logs()) == 4 else 1)
+    is_flushed = provider.force_flush(60000)
+    bodies = [log.log_record.body for log in exporter.get_finished_logs()]
+    os._exit(0 if is_flushed and '"audit.stream.open"' in bodies[0] and '"child"' in bodies[2] else 1)
 _, status = os.waitpid(child, 0)
 leave.set()
 sys.exit(os.waitstatus_to_exitcode(status))
