@@ -53,6 +53,7 @@ _DOORS: tuple[_Door, ...] = (
         "tpc_rollback",
         _of(transactions.ending_two_phase, transactions.ROLLBACK_PREPARED, ROLLBACK),
     ),
+    (psycopg.Transaction, "__exit__", transactions.leaving_transaction),
     (psycopg.Pipeline, "__exit__", pipelines.leaving_pipeline),
     (psycopg.AsyncCursor, "execute", cursors.executing_async),
     (psycopg.AsyncCursor, "executemany", cursors.executing_many_async),
@@ -83,6 +84,7 @@ _DOORS: tuple[_Door, ...] = (
         "tpc_rollback",
         _of(transactions.ending_two_phase_async, transactions.ROLLBACK_PREPARED, ROLLBACK),
     ),
+    (psycopg.AsyncTransaction, "__aexit__", transactions.leaving_transaction),
     (psycopg.AsyncPipeline, "__aexit__", pipelines.leaving_pipeline_async),
 )
 

@@ -7,9 +7,9 @@ the `BEGIN` that it puts before the first statement is none.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Self
 
 from psycopg import pq
 
@@ -32,6 +32,7 @@ from otel_audit_psycopg.recording import (
 _IDLE = pq.TransactionStatus.IDLE
 _UNKNOWN = pq.TransactionStatus.UNKNOWN
 _FAILED = pq.TransactionStatus.INERROR
+_ALIVE = pq.ConnStatus.OK
 
 PREPARE_TRANSACTION = operation("PREPARE TRANSACTION", "EXECUTE")
 COMMIT_PREPARED = operation("COMMIT PREPARED", "EXECUTE")
@@ -40,7 +41,7 @@ _NOTIFIES = operation("NOTIFIES", "READ")
 
 
 class _End:
-    """The end of a transaction: made before it, told how it went."""
+    """The end of a transaction: made before it, left when psycopg has done it, or has raised."""
 
     __slots__ = ("_connection", "_is_open", "_release", "_statement", "_will_fail")
 
@@ -52,104 +53,66 @@ class _End:
         self._will_fail = status == _FAILED and statement in {COMMIT, PREPARE_TRANSACTION}
         self._release = admit() if self._is_open else None
 
-    def failed(self, error: BaseException) -> None:
-        """*error* came out of psycopg."""
-        try:
-            if self._is_open:
-                access = access_of(self._connection)
-                record(self._statement, access, failure=failure_of(error, self._connection, access))
-        finally:
-            self._free()
+    def __enter__(self) -> None: ...
 
-    def succeeded(self) -> None:
-        """The server has done what it was asked for; a failed transaction it has rolled back instead."""
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         try:
             access = access_of(self._connection)
             if self._is_open:
-                record(self._statement, access, failure=IN_FAILED_TRANSACTION if self._will_fail else None)
-            raise_refusal(access)
+                failure = IN_FAILED_TRANSACTION if self._will_fail else None
+                if error is not None:
+                    failure = failure_of(error, self._connection, access)
+                record(self._statement, access, failure=failure)
+            if error is None:
+                raise_refusal(access)
         finally:
-            self._free()
-
-    def _free(self) -> None:
-        if self._release is not None:
-            self._release()
+            if self._release is not None:
+                self._release()
 
 
 def ending(statement: Statement, beneath: Method) -> Method:
     """`commit`, `rollback`: one event where a transaction is open."""
-
-    @functools.wraps(beneath)
-    def end(self: Any) -> Any:
-        if not Switch.is_on:
-            return beneath(self)
-        ending = _End(self, statement)
-        try:
-            result = beneath(self)
-        except BaseException as error:
-            ending.failed(error)
-            raise
-        ending.succeeded()
-        return result
-
-    return end
+    return _ending(lambda connection: _End(connection, statement), beneath)
 
 
 def ending_async(statement: Statement, beneath: Method) -> Method:
     """The same for `AsyncConnection`."""
-
-    @functools.wraps(beneath)
-    async def end(self: Any) -> Any:
-        if not Switch.is_on:
-            return await beneath(self)
-        ending = _End(self, statement)
-        try:
-            result = await beneath(self)
-        except BaseException as error:
-            ending.failed(error)
-            raise
-        ending.succeeded()
-        return result
-
-    return end
+    return _ending_async(lambda connection: _End(connection, statement), beneath)
 
 
 def ending_two_phase(prepared: Statement, unprepared: Statement, beneath: Method) -> Method:
     """`tpc_prepare`, `tpc_commit`, `tpc_rollback`: *unprepared* where the transaction is still this session's."""
-
-    @functools.wraps(beneath)
-    def end(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not Switch.is_on:
-            return beneath(self, *args, **kwargs)
-        is_ours = self.pgconn.transaction_status != _IDLE
-        ending = _End(self, unprepared if is_ours else prepared, is_always=True)
-        try:
-            result = beneath(self, *args, **kwargs)
-        except BaseException as error:
-            ending.failed(error)
-            raise
-        ending.succeeded()
-        return result
-
-    return end
+    return _ending(functools.partial(_end_two_phase, prepared, unprepared), beneath)
 
 
 def ending_two_phase_async(prepared: Statement, unprepared: Statement, beneath: Method) -> Method:
     """The same for `AsyncConnection`."""
+    return _ending_async(functools.partial(_end_two_phase, prepared, unprepared), beneath)
 
+
+def _end_two_phase(prepared: Statement, unprepared: Statement, connection: AnyConnection) -> _End:
+    is_ours = connection.pgconn.transaction_status != _IDLE
+    return _End(connection, unprepared if is_ours else prepared, is_always=True)
+
+
+def _ending(end_of: Callable[[AnyConnection], _End], beneath: Method) -> Method:
+    @functools.wraps(beneath)
+    def end(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not Switch.is_on:
+            return beneath(self, *args, **kwargs)
+        with end_of(self):
+            return beneath(self, *args, **kwargs)
+
+    return end
+
+
+def _ending_async(end_of: Callable[[AnyConnection], _End], beneath: Method) -> Method:
     @functools.wraps(beneath)
     async def end(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not Switch.is_on:
             return await beneath(self, *args, **kwargs)
-        is_ours = self.pgconn.transaction_status != _IDLE
-        ending = _End(self, unprepared if is_ours else prepared, is_always=True)
-        try:
-            result = await beneath(self, *args, **kwargs)
-        except BaseException as error:
-            ending.failed(error)
-            raise
-        ending.succeeded()
-        return result
+        with end_of(self):
+            return await beneath(self, *args, **kwargs)
 
     return end
 
@@ -189,46 +152,56 @@ def _is_in_transaction(connection: AnyConnection) -> bool:
 
 
 class _Block:
-    """A `transaction()` block: what its beginning and its end do."""
+    """A `transaction()` block: made before it begins, left when all that its end does is done."""
 
     __slots__ = (
         "_connection",
         "_is_committing",
+        "_is_entered",
         "_is_outermost",
         "_release",
         "_savepoint",
-        "_transaction",
         "_will_fail",
     )
 
     def __init__(self, connection: AnyConnection) -> None:
         self._connection = connection
         self._release = admit()
-        self._is_outermost = True
+        self._is_outermost = connection.pgconn.transaction_status == _IDLE
+        self._is_entered = False
         self._savepoint: str | None = None
-        self._will_fail = False
         self._is_committing = False
-        self._transaction: Any = None
+        self._will_fail = False
 
-    def entered(self, transaction: Any, *, is_outermost: bool) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def entered(self, transaction: Any) -> None:
         """BEGIN was sent, SAVEPOINT, or both."""
-        self._is_outermost = is_outermost
+        transaction._otel_audit = self  # noqa: SLF001 - ours
+        self._is_entered = True
         self._savepoint = transaction.savepoint_name or None
         if self._savepoint:
             record(_named("SAVEPOINT", self._savepoint), access_of(self._connection))
 
     def leaving(self, transaction: Any, error: BaseException | None) -> None:
-        """The block has ended, with *error* or without, and what it did is about to."""
-        self._transaction = transaction
-        self._is_committing = error is None and not transaction.force_rollback
-        self._will_fail = self._connection.pgconn.transaction_status == _FAILED
+        """Psycopg is about to send COMMIT, or where there is an *error*, of a pipeline's too, ROLLBACK."""
+        pgconn = self._connection.pgconn
+        self._is_committing = error is None and not transaction.force_rollback and pgconn.status == _ALIVE
+        self._will_fail = pgconn.transaction_status == _FAILED
 
-    def left(self, error: BaseException | None) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        try:
+            if self._is_entered:
+                self._left(error)
+        finally:
+            if self._release is not None:
+                self._release()
+
+    def _left(self, error: BaseException | None) -> None:
         """COMMIT was sent, ROLLBACK, RELEASE or ROLLBACK TO; *error* is what came out of the whole."""
         access = access_of(self._connection)
-        # psycopg 3.2 does not say; in its pipelines a COMMIT that was never sent is then one that failed
-        status = getattr(self._transaction, "status", None)
-        is_committing = self._is_committing if status is None else status.value == "committed"
+        is_committing = self._is_committing
         failure: Failure | None = None
         if error is not None and (is_committing or self._connection.closed):
             failure = failure_of(error, self._connection, access)
@@ -240,11 +213,6 @@ class _Block:
             name = "RELEASE" if is_committing else "ROLLBACK TO"
             record(_named(name, self._savepoint), access, failure=failure)
         raise_refusal(access)
-
-    def free(self) -> None:
-        """Give back the room that was reserved."""
-        if self._release is not None:
-            self._release()
 
 
 def _named(name: str, savepoint: str) -> Statement:
@@ -261,26 +229,9 @@ def in_transaction(beneath: Method) -> Method:
             with beneath(self, *args, **kwargs) as entered:
                 yield entered
             return
-        block = _Block(self)
-        try:
-            is_outermost = self.pgconn.transaction_status == _IDLE
-            entered = None
-            try:
-                with beneath(self, *args, **kwargs) as entered:
-                    block.entered(entered, is_outermost=is_outermost)
-                    try:
-                        yield entered
-                    except BaseException as error:
-                        block.leaving(entered, error)
-                        raise
-                    block.leaving(entered, None)
-            except BaseException as error:
-                if entered is not None:
-                    block.left(error)
-                raise
-            block.left(None)
-        finally:
-            block.free()
+        with _Block(self) as block, beneath(self, *args, **kwargs) as entered:
+            block.entered(entered)
+            yield entered
 
     return transaction
 
@@ -295,28 +246,29 @@ def in_transaction_async(beneath: Method) -> Method:
             async with beneath(self, *args, **kwargs) as entered:
                 yield entered
             return
-        block = _Block(self)
-        try:
-            is_outermost = self.pgconn.transaction_status == _IDLE
-            entered = None
-            try:
-                async with beneath(self, *args, **kwargs) as entered:
-                    block.entered(entered, is_outermost=is_outermost)
-                    try:
-                        yield entered
-                    except BaseException as error:
-                        block.leaving(entered, error)
-                        raise
-                    block.leaving(entered, None)
-            except BaseException as error:
-                if entered is not None:
-                    block.left(error)
-                raise
-            block.left(None)
-        finally:
-            block.free()
+        with _Block(self) as block:
+            async with beneath(self, *args, **kwargs) as entered:
+                block.entered(entered)
+                yield entered
 
     return transaction
+
+
+def leaving_transaction(beneath: Method) -> Method:
+    """`Transaction.__exit__` and `__aexit__`, where psycopg decides whether it commits.
+
+    A block in a pipeline may fail between its own end and this one: its COMMIT is then never sent. Psycopg 3.3
+    says so afterwards (`Transaction.status`), 3.2 does not.
+    """
+
+    @functools.wraps(beneath)
+    def leave(self: Any, kind: Any, error: BaseException | None, traceback: Any) -> Any:
+        block: _Block | None = getattr(self, "_otel_audit", None)
+        if block is not None:
+            block.leaving(self, error)
+        return beneath(self, kind, error, traceback)
+
+    return leave
 
 
 def listening(beneath: Method) -> Method:

@@ -185,7 +185,7 @@ def test_what_a_server_side_cursor_gave_is_an_event_when_it_is_closed(autocommit
         autocommit.do(cursor.fetchmany(9))
         autocommit.do(cursor.scroll(-5))
         autocommit.do(cursor.fetchmany(5))
-        rows = autocommit.each(cursor)
+        rows = autocommit.each(aiter(cursor) if autocommit.is_async else cursor)
         next(rows)
         autocommit.do(cursor.close())
 
