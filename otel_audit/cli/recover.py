@@ -31,6 +31,7 @@ PATIENCE = timedelta(seconds=60)
 _HOW = {
     "recovered": "it had crashed, and says so now",
     "closed": "it had been closed, which was not noted",
+    "altered": "its lines are not the records that were written; left as they are, see `otel-audit verify`",
     "empty": "nothing had been written to it",
 }
 

@@ -49,6 +49,11 @@ class Alarms:
                 trouble.said_s = now
                 self.unsaid.append((logging.ERROR, f"otel-audit: {message} ({_since(now - trouble.since_s)})"))
 
+    def once(self, level: int, message: str) -> None:
+        """Something has happened that does not last, at a *level* of `logging`; said by the next `say`."""
+        with self._lock:
+            self.unsaid.append((level, f"otel-audit: {message}"))
+
     def repeat(self) -> None:
         """Whatever is wrong still is; each is said again when its minute is over."""
         for key, trouble in list(self._troubles.items()):

@@ -22,7 +22,7 @@ from otel_audit.spool.layout import ENDED, NAMED, stream_directories, sync_direc
 from otel_audit.spool.ownership import is_held, is_held_here
 from otel_audit.spool.tail import read_tail
 
-How = Literal["closed", "recovered", "empty"]
+How = Literal["closed", "recovered", "altered", "empty"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class End:
     """Where a stream ended."""
 
     how: How
-    """`empty`: not one whole record was written; there is nothing to name."""
+    """`empty`: not one whole record was written; there is nothing to name. `altered`: recovered, or found closed,
+    but its lines are not the records that were written; without a record that is its own it is kept for ever."""
     reference: str = ""
     """Its last signed record, `<stream>:<seq>:<record hash>`."""
     seq: int = 0
@@ -66,7 +67,7 @@ def read_end(stream_directory: Path) -> End | None:
     try:
         match orjson.loads((stream_directory / ENDED).read_bytes()):
             case {
-                "how": "closed" | "recovered" | "empty" as how,
+                "how": "closed" | "recovered" | "altered" | "empty" as how,
                 "reference": str(reference),
                 "seq": int(seq),
                 "observed": str(observed),

@@ -8,6 +8,7 @@ first and never writes a second one.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from otel_audit.spool.ends import End, mark_ended, read_end, sync_segment
 from otel_audit.spool.layout import ENDED, UNLOCKED, segments, stream_directories, write_durably
 from otel_audit.spool.mentions import read_mentions
 from otel_audit.spool.ownership import acquire, is_held_here
-from otel_audit.spool.tail import Tail, read_tail
+from otel_audit.spool.tail import Tail, begins_with_hole, has_line, read_tail
 from otel_audit.spool.writer import Writer
 
 _CLAIM = "recovering"
@@ -66,17 +67,16 @@ def recover_crashed(service: Path, writer: Writer) -> list[End]:
 def _recover(directory: Path, writer: Writer) -> End:
     tail = read_tail(directory)
     if tail is None:
-        for path in segments(directory):
-            if b"\n" in path.read_bytes():
-                _set_aside(path, 0)
-        end = End("empty")
+        end = _end_without_record(directory, writer)
     else:
         sync_segment(tail.path)
         if not tail.is_closed:
             _say(directory, tail, writer)
+        if not tail.is_intact:
+            _warn_of_alteration(tail.path, writer)
         mentions = read_mentions(directory)
         end = End(
-            "closed" if tail.is_closed else "recovered",
+            "altered" if not tail.is_intact else "closed" if tail.is_closed else "recovered",
             tail.reference(directory.name),
             tail.seq,
             tail.observed,
@@ -87,12 +87,32 @@ def _recover(directory: Path, writer: Writer) -> End:
     return end
 
 
+def _end_without_record(directory: Path, writer: Writer) -> End:
+    end = End("empty")
+    for path in segments(directory):
+        if begins_with_hole(path):
+            _set_aside(path, 0, writer)
+        elif has_line(path):
+            _warn_of_alteration(path, writer)
+            end = End("altered")
+    return end
+
+
+def _warn_of_alteration(path: Path, writer: Writer) -> None:
+    writer.alarms.once(
+        logging.ERROR,
+        f"{path} was altered by another than the process that wrote it: its lines are not that process's records. "
+        "They stay as they are, and `otel-audit verify` says what is wrong with them. What now: keep a copy, and "
+        "find out who can write there",
+    )
+
+
 def _say(directory: Path, tail: Tail, writer: Writer) -> None:
     """Write the recovery into the present stream, unless one who was killed meanwhile had done so."""
     if _was_said(directory):
         return
     if tail.has_hole:
-        _set_aside(tail.path, tail.end_offset)
+        _set_aside(tail.path, tail.end_offset, writer)
     context = {
         "audit.recovered.stream": directory.name,
         "audit.recovered.seq": tail.seq,
@@ -124,13 +144,20 @@ def recovered_by(directory: Path) -> str | None:
         return None
 
 
-def _set_aside(path: Path, offset: int) -> None:
+def _set_aside(path: Path, offset: int, writer: Writer) -> None:
     """Move what stands behind a hole, which only a power cut leaves, into a file of its own; nothing is deleted."""
+    aside = path.with_suffix(".torn")
     with path.open("r+b") as segment:
         segment.seek(offset)
-        write_durably(path.with_suffix(".torn"), segment.read())
+        write_durably(aside, segment.read())
         segment.truncate(offset)
         os.fsync(segment.fileno())
+    writer.alarms.once(
+        logging.WARNING,
+        f"{path} has a hole, as a power cut leaves it; what stands behind it is no evidence any more, and was "
+        f"moved to {aside}. What now: nothing where the power was lost; else keep a copy, and find out who can "
+        "write there",
+    )
 
 
 def _clear_litter(service: Path) -> None:

@@ -80,7 +80,7 @@ def _ended(service: Path) -> list[_Ended]:
         if end is not None and end.how == "empty":
             # not one record, so no time of its own: the directory's
             end = replace(end, observed=timestamp((directory / ENDED).stat().st_mtime_ns))
-        if end is not None:
+        if end is not None and end.observed:
             found.append(_Ended(directory, directory.name, end, delivered_at(directory, directory.name, end)))
     return found
 

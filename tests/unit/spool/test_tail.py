@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,12 @@ NEXT = edited(LINES[-1], seq=7, prev=head(LINES[-1])[1])
     "behind",
     [
         edited(NEXT, stream="cd" * 16),
-        edited(NEXT, seq=8),
         edited(NEXT, seq=7.0),
-        edited(NEXT, prev="0" * 64),
+        edited(NEXT, seq=0),
+        edited(NEXT, observed="soon"),
         LINES[-1],
+        LINES[0] + LINES[1],
+        LINES[0] + LINES[3],
         b"{}\n",
         b"[]\n",
         b"\n",
@@ -85,15 +88,47 @@ NEXT = edited(LINES[-1], seq=7, prev=head(LINES[-1])[1])
         NEXT[:1] + b" " + NEXT[1:],
         b'{"context":{"note":"' + b"n" * 70_000 + NEXT[NEXT.index(b'"},"event"') :],
     ],
-    ids=["stream", "gap", "float", "chain", "again", "empty", "array", "line feed", "text", "spaces", "long"],
-)
+    ids=[
+        "stream", "float", "zero", "time", "again", "begins again", "signed again", "empty", "array", "line feed",
+        "text", "spaces", "long",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("is_live", [True, False])
-def test_what_does_not_follow_the_last_record_is_torn(behind: bytes, is_live: bool, tmp_path: Path) -> None:
+def test_what_is_no_further_record_does_not_end_the_stream_and_does_not_hide(
+    behind: bytes, is_live: bool, tmp_path: Path
+) -> None:
     tail = read_tail(written(tmp_path, b"".join(LINES) + behind + b'{"half'), is_live=is_live)
 
     assert tail is not None
     assert (tail.seq, tail.hash) == head(LINES[-1])
-    assert (tail.torn_bytes, tail.has_hole) == (len(behind) + len(b'{"half'), True)
+    assert (tail.signed_seq, tail.signed_hash) == head(LINES[3])
+    assert (tail.torn_bytes, tail.has_hole) == (len(b'{"half'), False)
+    assert is_live or not tail.is_intact
+
+
+@pytest.mark.parametrize("changes", [{"seq": 8}, {"prev": "0" * 64}], ids=["gap", "chain"])
+def test_a_stream_ends_with_its_highest_record_also_where_that_does_not_follow(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """Whoever ends it there leaves the gap to be found; ended before the gap, all behind it would count as torn."""
+    last = edited(NEXT, **changes)
+
+    tail = read_tail(written(tmp_path, b"".join(LINES) + last))
+
+    assert tail is not None
+    assert (tail.seq, tail.hash) == head(last)
+    assert not tail.is_intact
+
+
+@pytest.mark.parametrize("number", range(len(LINES)))
+def test_a_stream_without_one_of_its_lines_ends_where_it_did(number: int, tmp_path: Path) -> None:
+    last = LINES[-2 if number == len(LINES) - 1 else -1]
+
+    tail = read_tail(written(tmp_path, b"".join(LINES[:number] + LINES[number + 1 :])))
+
+    assert tail is not None
+    assert (tail.seq, tail.hash) == head(last)
+    assert tail.is_intact == (number == len(LINES) - 1), "without its last line it is what a crash leaves"
 
 
 def test_a_line_that_follows_is_no_less_part_of_the_stream_for_what_stands_behind_it(tmp_path: Path) -> None:
@@ -101,19 +136,37 @@ def test_a_line_that_follows_is_no_less_part_of_the_stream_for_what_stands_behin
 
     assert tail is not None
     assert (tail.seq, tail.hash) == head(NEXT)
-    assert tail.torn_bytes == 3
 
 
-@pytest.mark.parametrize("first", [LINES[1], edited(LINES[0], stream="cd" * 16), b"\0" + LINES[0], b""])
-def test_what_does_not_begin_with_its_first_record_is_no_stream(first: bytes, tmp_path: Path) -> None:
-    assert read_tail(written(tmp_path, first + b"".join(LINES[2:3]))) is None
+@pytest.mark.parametrize(
+    "lines", [b"", b"\0" + LINES[0], edited(LINES[0], stream="cd" * 16), b"{}\n", LINES[0][:-1]]
+)
+def test_where_no_line_is_a_record_of_the_stream_there_is_no_end(lines: bytes, tmp_path: Path) -> None:
+    assert read_tail(written(tmp_path, lines)) is None
 
 
 def test_a_stream_of_unsigned_records_alone_has_no_head_to_name(tmp_path: Path) -> None:
-    members = orjson.loads(LINES[0])
-    del members["sig"]
+    tail = read_tail(written(tmp_path, b"".join(LINES[1:3])))
 
-    assert read_tail(written(tmp_path, orjson.dumps(members, option=orjson.OPT_SORT_KEYS) + b"\n")) is None
+    assert tail is not None
+    assert (tail.seq, tail.signed_seq, tail.reference(ID)) == (3, 0, "")
+
+
+def test_a_file_of_any_size_without_signatures_is_read_in_pieces(tmp_path: Path) -> None:
+    path = written(tmp_path, b"")
+    with (path / "000000000001.jsonl").open("wb") as file:
+        file.write(LINES[0])
+        for _ in range(6400):
+            file.write(b"n" * 65_535 + b"\n")
+    tracemalloc.start()
+
+    tail = read_tail(path)
+
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert tail is not None
+    assert (tail.seq, tail.signed_seq) == (1, 1)
+    assert peak_bytes < 300 << 20
 
 
 @pytest.mark.parametrize("hole_at", [1 << 20, (1 << 20) - 4096, (1 << 20) + 4096])
