@@ -76,7 +76,8 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
 
     Raises:
         InvalidSetting: a variable, or the policy file, says something that is not accepted.
-        IdentityError: the files of `OTEL_AUDIT_IDENTITY` cannot be read or understood.
+        IdentityError: the files of `OTEL_AUDIT_IDENTITY` cannot be read or understood; in fail mode `closed` also
+            when the issuer is not valid at this time.
         OSError: fail mode `closed`, and the spool cannot be written.
     """
     if settings is None:
@@ -88,7 +89,7 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
     policy = read_policy(settings)
     alarms = Alarms()
     ground = _prepare(settings, alarms)
-    issuer = identity or open_identity(settings)
+    issuer = identity or _open_identity_now(settings, alarms)
     if isinstance(issuer, _SelfIdentity):
         issuer.is_fallback_allowed = isinstance(ground.storage, MemoryStorage)
     pipeline = build(settings, policy, ground.storage, issuer, alarms, place=ground.place, delivers=True)
@@ -254,6 +255,25 @@ def read_coverage_digest(settings: Settings) -> str | None:
             f"OTEL_AUDIT_COVERAGE={str(path)!r}: expected a file that `otel-audit coverage --write` has made"
         )
     return hashlib.sha256(manifest).hexdigest()
+
+
+def _open_identity_now(settings: Settings, alarms: Alarms) -> Identity:
+    """As `open_identity`; one that is not valid at this time is an alarm, in fail mode `closed` an error.
+
+    A machine may start in 1970, and its clock be set a moment later: then streams can be opened, and not before.
+    """
+    issuer = open_identity(settings)
+    if settings.identity != "self":
+        from otel_audit.evidence.identity import IssuerIdentity
+
+        try:
+            if isinstance(issuer, IssuerIdentity):
+                issuer.check_validity()
+        except IdentityError as error:
+            if settings.fail_mode == "closed":
+                raise
+            alarms.note("identity", f"{error}; no stream can be opened until then, and events are lost")
+    return issuer
 
 
 def open_identity(settings: Settings) -> Identity:

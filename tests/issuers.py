@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -97,3 +98,18 @@ class Issuer:
 
 def der64(certificates: Sequence[x509.Certificate]) -> list[str]:
     return [base64.b64encode(element.public_bytes(serialization.Encoding.DER)).decode() for element in certificates]
+
+
+def write_intermediate(directory: Path, *, since: datetime, until: datetime) -> tuple[str, x509.Certificate]:
+    """An issuer that a root has issued, valid for a time, as files: its `OTEL_AUDIT_IDENTITY`, and the root."""
+    root, key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    lasting: dict[str, Any] = {"ca": True, "not_before": since, "not_after": until}
+    above = certificate(name(cn="root"), root, name(cn="root"), root, **lasting)
+    issuer = certificate(name(cn="issuer"), key, name(cn="root"), root, **lasting)
+    (directory / "issuer.crt").write_bytes(issuer.public_bytes(serialization.Encoding.PEM))
+    (directory / "issuer.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return f"file:{directory / 'issuer.crt'},{directory / 'issuer.key'}", above

@@ -138,14 +138,15 @@ class IssuerIdentity:
             ) from error
         return (certificate.public_bytes(serialization.Encoding.DER), *self._above)
 
-    def check_validity(self, opened: datetime) -> None:
-        """Refuse an issuer under which a stream that opens then would be a `wrong-certificate` to verifiers.
+    def check_validity(self, opened: datetime | None = None) -> None:
+        """Refuse an issuer under which a stream that opens then (None: now) is a `wrong-certificate` to verifiers.
 
         A self-signed issuer has no such time: it is an anchor, whose validity is not read.
 
         Raises:
             IdentityError: a certificate that streams would carry is not valid then.
         """
+        opened = opened or datetime.now(UTC)
         for certificate in self._carried:
             if not certificate.not_valid_before_utc <= opened <= certificate.not_valid_after_utc:
                 since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -180,17 +181,17 @@ def self_identity(directory: Path) -> IssuerIdentity:
 def file_identity(certificate: Path, key: Path, passphrase: bytes | None = None) -> IssuerIdentity:
     """An issuer from PEM files: its certificate, then those above it; its private key, perhaps encrypted.
 
+    Whether it is valid now is another question: a machine may start with a wrong clock, see `check_validity`.
+
     Raises:
         IdentityError: a file cannot be read or understood, or key and certificate do not fit.
     """
     try:
-        identity = _loaded(certificate.read_bytes(), key.read_bytes(), passphrase, str(certificate), str(key))
+        return _loaded(certificate.read_bytes(), key.read_bytes(), passphrase, str(certificate), str(key))
     except OSError as error:
         raise IdentityError(
             f"{error.filename}: cannot be read ({error.strerror}); see OTEL_AUDIT_IDENTITY"
         ) from error
-    identity.check_validity(datetime.now(UTC))
-    return identity
 
 
 def memory_identity() -> IssuerIdentity:

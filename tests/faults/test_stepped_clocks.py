@@ -1,0 +1,156 @@
+"""A served application whose machine's clock is set while it runs: no false verdict, nothing removed early."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from otel_audit.sources import read_directory
+from otel_audit.verify import verify
+from tests.autoload.servers import Program, Spool, Start, wait_for
+from tests.export.sink import HttpSink
+from tests.faults.wall_clock import WallClock, find_library
+from tests.issuers import write_intermediate
+
+HOUR_S, DAY_S = 3600, 86_400
+GUNICORN = ("gunicorn", "--bind", "127.0.0.1:0", "--worker-class", "gthread", "--threads", "4", "--timeout", "0")
+WARNINGS = {"clock-skew", "clock-step", "late-seal", "unpinned"}
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> WallClock:
+    library = find_library()
+    if library is None:
+        pytest.skip("the Python package libfaketime is not installed")
+    clock = WallClock(tmp_path / "clock", library)
+    if not clock.is_believed():
+        pytest.skip("libfaketime does not step the clock of this Python: it is built for x86-64 and glibc")
+    return clock
+
+
+@pytest.fixture
+def sink() -> Iterator[HttpSink]:
+    sink = HttpSink()
+    yield sink
+    sink.close()
+
+
+@pytest.fixture
+def variables(clock: WallClock, sink: HttpSink) -> dict[str, str]:
+    """Of an application that seals often, and delivers."""
+    return {
+        **clock.environment,
+        "OTEL_AUDIT_SEAL_INTERVAL": "200ms",
+        "OTEL_AUDIT_HEARTBEAT_INTERVAL": "1s",
+        "OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT": sink.endpoint,
+        "OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_AUDIT_LOCAL_RETENTION": "24h",
+    }
+
+
+class Shop:
+    """A running server, and what it was asked."""
+
+    def __init__(self, program: Program, workers: int) -> None:
+        self.program = program
+        self.asked: list[str] = []
+        self.ask_all(workers)
+
+    def ask(self) -> str:
+        path = f"/items/{len(self.asked)}{self.program.pid}"
+        self.asked.append(path)
+        return self.program.get(path)
+
+    def ask_all(self, workers: int) -> None:
+        """Ask until so many workers have answered."""
+        pids: set[str] = set()
+
+        def have_answered() -> bool:
+            pids.add(self.ask())
+            return len(pids) == workers
+
+        wait_for(have_answered, f"answers of {workers} workers")
+
+
+def kinds(state: Spool, clock: WallClock, later: timedelta) -> set[str]:
+    """Of what the verifier finds when the clock will say that it is so much later; it must be verified."""
+    verdict = state.verdict(clock.now() + later)
+    assert verdict.status == "verified", verdict.findings
+    return {finding.kind for finding in verdict.findings}
+
+
+def test_steps_end_the_streams_that_they_meet_slews_do_not_and_nothing_is_removed_early(
+    clock: WallClock, sink: HttpSink, variables: dict[str, str], instrument: Start, state: Spool
+) -> None:
+    shop = Shop(instrument(*GUNICORN, "--workers", "2", "app:app", **variables), 2)
+    for seconds in (1, -1, 0):
+        clock.set_ahead(seconds)
+        shop.ask_all(2)
+    assert state.ends() == ["open", "open"]
+
+    for number, seconds in enumerate((-HOUR_S, 0, DAY_S, 0), 1):
+        clock.set_ahead(seconds)
+        shop.ask_all(2)
+        expected = ["clock"] * 2 * number
+        wait_for(lambda: [end for end in state.ends() if end == "clock"] == expected, "the closes after a step")  # noqa: B023 - done at once
+        # to an auditor whose clock is right
+        assert state.verdict().status != "tampered"
+    assert shop.program.stop() == 0
+
+    assert state.ends() == ["clock"] * 8 + ["shutdown"] * 2
+    assert state.paths() == sorted(shop.asked)
+    assert kinds(state, clock, timedelta(days=2)) <= WARNINGS
+    assert set(sink.targets()) >= set(shop.asked)
+    assert "otel-audit" not in shop.program.log
+
+    # what was delivered a moment ago seems older than the retention, and is not
+    clock.set_ahead(3 * DAY_S)
+    shop = Shop(instrument(*GUNICORN, "app:app", **variables), 1)
+    shop.program.wait_for_line("the clock went ahead by .*: for 1 day, 0:00:00 nothing is removed")
+    assert shop.program.stop() == 0
+    assert len(state.ends()) == 11
+    assert kinds(state, clock, timedelta(days=2)) <= WARNINGS
+
+
+def test_a_machine_that_starts_in_1970_and_is_corrected_records_before_and_after(
+    clock: WallClock, sink: HttpSink, variables: dict[str, str], instrument: Start, state: Spool
+) -> None:
+    clock.set_ahead(-time.time() + 30)
+    shop = Shop(instrument(*GUNICORN, "--workers", "2", "app:app", **variables), 2)
+    assert state.verdict().status != "tampered"
+    clock.set_ahead(0)
+    shop.ask_all(2)
+    wait_for(lambda: state.ends().count("clock") == 2, "the closes after the correction")
+    assert shop.program.stop() == 0
+
+    assert state.paths() == sorted(shop.asked)
+    assert min(record["observed"] for record in state.records()) < "1970-01-01T01"
+    assert kinds(state, clock, timedelta(days=2)) <= WARNINGS
+    assert set(sink.targets()) >= set(shop.asked)
+
+
+def test_an_issuer_that_is_not_valid_yet_in_1970_is_so_after_the_correction_without_a_restart(
+    clock: WallClock, variables: dict[str, str], instrument: Start, state: Spool, tmp_path: Path
+) -> None:
+    """Its certificate begins in this century, so nothing can be opened; what happens until then is counted."""
+    now = datetime.now(UTC)
+    identity, root = write_intermediate(tmp_path, since=now - timedelta(days=1), until=now + timedelta(days=1))
+    clock.set_ahead(-time.time() + 30)
+    shop = Shop(instrument(*GUNICORN, "app:app", **variables, OTEL_AUDIT_IDENTITY=identity), 1)
+    lost = len(shop.asked)
+    assert state.records() == []
+    clock.set_ahead(0)
+    wait_for(lambda: shop.ask() and state.records("http.server.request"), "a record after the correction")
+    assert shop.program.stop() == 0
+    assert "no stream can be opened until then" in shop.program.log
+
+    verdict = verify([read_directory(state.directory)], trust=[root], now=now + timedelta(days=2))
+    assert verdict.status == "incomplete"
+    assert {f.kind for f in verdict.findings if f.severity != "warning"} == {"declared-gap", "declared-drops"}
+    gaps = state.records("audit.gap")
+    assert {gap["context"]["audit.reason"] for gap in gaps} == {"no-identity"}
+    assert sum(gap["context"]["audit.gap.count"] for gap in gaps) >= lost
