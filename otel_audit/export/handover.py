@@ -27,7 +27,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AnyValue
 
 from otel_audit.evidence.canonical import decode
-from otel_audit.evidence.projection import INTEGRITY_CANONICALIZATION
 from otel_audit.evidence.record import problem
 from otel_audit.evidence.rfc3339 import unix_nanos
 from otel_audit.export.outbox import Extent, Line
@@ -259,10 +258,7 @@ def log_record(body: bytes, resource: Resource) -> ReadWriteLogRecord:
     record.trace_id, record.span_id = 0, 0
     members = _members(body)
     if members is not None:
-        attributes = cast("dict[str, AnyValue]", expected_attributes(members))
-        if "sig" not in members:
-            del attributes[INTEGRITY_CANONICALIZATION]
-        record.attributes = attributes
+        record.attributes = cast("dict[str, AnyValue]", expected_attributes(members))
         record.event_name = members["event"]
         # OTLP has no time before 1970 nor after July 2554; the body says what was meant
         record.timestamp = min(max(0, unix_nanos(members["time"])), _LATEST_NANO)

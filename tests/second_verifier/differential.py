@@ -202,6 +202,7 @@ def attributes(line: bytes, rng: Random) -> Mapping[str, object] | None:
             given[name] = [value]
     if rng.random() < 0.3:
         extra = ["audit.actor.name", "audit.sequence.end", "audit.source.id", "http.route", "audit_actor_auth", "x"]
+        extra += ["audit.integrity.canonicalization", "audit_integrity_value"]
         given[rng.choice(extra)] = rng.choice(["x", True, ""])
     return given
 
