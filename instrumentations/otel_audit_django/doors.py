@@ -221,9 +221,11 @@ def handler_door(get_response: Callable[..., Any]) -> Callable[..., Any]:
         if facts is not None:
             facts.enter(request)
             try:
-                return cast("HttpResponseBase", get_response(*args))
+                response: HttpResponseBase = get_response(*args)
             finally:
                 facts.leave()
+            facts.note_response(response)
+            return response
         scope = _admitted(request)
         if not isinstance(scope, HandledRequest):
             return cast("HttpResponseBase", get_response(*args)) if scope is None else scope
@@ -234,6 +236,7 @@ def handler_door(get_response: Callable[..., Any]) -> Callable[..., Any]:
                 response = get_response(*args)
             finally:
                 scope.django.leave()
+            scope.django.note_response(response)
             return scope.hand_over(response)
         except BaseException as error:
             scope.finish_after(error)
@@ -254,9 +257,11 @@ def async_handler_door(get_response: Callable[..., Any]) -> Callable[..., Any]:
         if facts is not None:
             facts.enter(request)
             try:
-                return cast("HttpResponseBase", await get_response(*args))
+                response: HttpResponseBase = await get_response(*args)
             finally:
                 facts.leave()
+            facts.note_response(response)
+            return response
         scope = _admitted(request)
         if not isinstance(scope, HandledRequest):
             return cast("HttpResponseBase", await get_response(*args)) if scope is None else scope
@@ -267,6 +272,7 @@ def async_handler_door(get_response: Callable[..., Any]) -> Callable[..., Any]:
                 response = await cast("Awaitable[HttpResponseBase]", get_response(*args))
             finally:
                 scope.django.leave()
+            scope.django.note_response(response)
             return scope.hand_over(response)
         except BaseException as error:
             scope.finish_after(error)

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, get_current_span
 from otel_audit.capture.actor import auth_of_scheme
 from otel_audit.capture.redaction import mask_path, names_a_secret
 from otel_audit.capture.trace_context import ids_of_span
+from otel_audit.capture.turned_away import is_turned_away
 from otel_audit.event import ANONYMOUS, UNKNOWN, Actor, Auth
 from otel_audit.serving.faults import complain
 from otel_audit.serving.request import ServedRequest
@@ -29,6 +30,7 @@ from otel_audit_django.identity import (
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
 
 # opentelemetry-instrumentation-django 0.66b1, _DjangoMiddleware._environ_span_key; unchanged since 0.20
 _CONTRIB_SPAN = "opentelemetry-instrumentor-django.span_key"
@@ -79,6 +81,15 @@ class DjangoFacts:
         except Exception as error:  # noqa: BLE001 - an audit fault never breaks a request
             complain(error)
         self._actor = self.resolve_actor()
+
+    def note_response(self, response: HttpResponseBase) -> None:
+        """See whether the *response* turns the request away, which has been left."""
+        try:
+            location: str | None = response.headers.get("Location")
+            if is_turned_away(response.status_code, location, self._scope.path, self._actor or UNKNOWN):
+                self._scope.is_denied = True
+        except Exception as error:  # noqa: BLE001 - likewise
+            complain(error)
 
     def adopt_contrib_span(self) -> None:
         """Take the ids of the span that contrib's middleware has just made."""

@@ -17,6 +17,7 @@ from otel_audit.capture.actor import actor_of, auth_of_scheme
 from otel_audit.capture.redaction import mask_path, names_a_secret
 from otel_audit.capture.request import current_request
 from otel_audit.capture.trace_context import Ids, ids_of_span
+from otel_audit.capture.turned_away import is_turned_away
 from otel_audit.event import ANONYMOUS, UNKNOWN, Actor
 from otel_audit.serving.faults import complain
 from otel_audit.serving.wsgi import KEY, WsgiScope
@@ -166,9 +167,17 @@ def dispatch(call: Callable[..., Any], app: Flask, environ: WSGIEnvironment, sta
 
     def capturing(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
         scope.capture()
+        if status.startswith("30"):
+            _note_redirect(scope, status, headers)
         return start_response(status, headers, *exc_info)
 
     return call(app, environ, capturing)
+
+
+def _note_redirect(scope: FlaskScope, status: str, headers: list[tuple[str, str]]) -> None:
+    location = next((value for name, value in headers if name.lower() == "location"), None)
+    if is_turned_away(int(status[:3]), location, scope.path, scope.resolve_actor()):
+        scope.is_denied = True
 
 
 def _current_context() -> RequestContext | None:

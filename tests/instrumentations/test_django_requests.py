@@ -92,6 +92,7 @@ OF_DJANGO = [
     ("/file", 200, "/file", None),
     ("/people/7", 200, "/^people/(?P<who>[^/]+)$", None),
     ("/private", 302, "/private", "denied"),
+    ("/own-private", 302, "/own-private", "denied"),
 ]
 
 

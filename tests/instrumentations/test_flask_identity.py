@@ -183,6 +183,23 @@ def test_a_redirect_to_the_sign_in_page_is_an_access_denied(login_app: LoginApp,
     assert (record["outcome"], record["context"]["audit.reason"]) == ("failure", "denied")
 
 
+def test_who_is_sent_elsewhere_to_come_back_was_turned_away(login_app: LoginApp, audit_log: AuditLog) -> None:
+    login_app.app.add_url_rule("/mine", "mine", lambda: flask.redirect("/enter?next=/mine"))
+    login_app.app.test_client().get("/mine")
+
+    (record,) = audit_log.records
+    assert (record["outcome"], record["context"]["audit.reason"]) == ("failure", "denied")
+
+
+def test_a_user_who_is_sent_elsewhere_to_come_back_was_let_in(login_app: LoginApp, audit_log: AuditLog) -> None:
+    login_app.app.add_url_rule("/mine", "mine", lambda: flask.redirect("/confirm-password?next=/mine"))
+    client = login_app.app.test_client()
+    client.post("/login/alice")
+    client.get("/mine")
+
+    assert [record["outcome"] for record in audit_log.find(event="http.server.request")] == ["success", "success"]
+
+
 def test_a_remember_me_cookie_signs_in_and_says_so(login_app: LoginApp, audit_log: AuditLog) -> None:
     client = login_app.app.test_client()
     client.post("/login/alice?remember=1")

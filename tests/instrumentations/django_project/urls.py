@@ -38,6 +38,7 @@ urlpatterns = [
     path("whoami", views.whoami),
     path("async-whoami", views.async_whoami),
     path("private", views.private),
+    path("own-private", views.own_private),
     path("acting", views.acting),
     path("sign-in", views.sign_in),
     path("sign-out", views.sign_out),

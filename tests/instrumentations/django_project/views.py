@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, cast
+from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -237,6 +238,13 @@ async def async_whoami(request: HttpRequest) -> HttpResponse:
 
 @login_required
 def private(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("private")
+
+
+def own_private(request: HttpRequest) -> HttpResponse:
+    """Turns away by the project's own redirect, as products do."""
+    if not cast("Any", request.user).is_authenticated:
+        return HttpResponseRedirect(f"/enter/?lang=en&next={quote(request.path)}")
     return HttpResponse("private")
 
 
