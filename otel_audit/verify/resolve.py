@@ -192,7 +192,7 @@ class Streams:
     def _judge_recovered(self, check: StreamCheck, recoveries: Sequence[Naming], report: Report) -> None:
         tail = check.tail
         if tail.records:
-            message = f"{tail.records} records after the last signed one, vouched for by the recovery only"
+            message = "what follows the last signed record is vouched for by the recovery only"
             report("adopted", check.stream, tail.first_seq, message, tail.records)
         end = check.held[check.last_seq].hashes
         if self._copies_of_end(check) > 1 or any(

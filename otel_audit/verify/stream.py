@@ -113,7 +113,9 @@ class StreamCheck:
                 self._follow(m["prev"], seq)
         else:
             absent = seq - self.last_seq - 1
-            self._note("missing", self.last_seq + 1, seq, f"{absent} records up to {seq - 1} are absent", absent)
+            first = self.last_seq + 1
+            said = f"record {first} is absent" if absent == 1 else f"records {first} to {seq - 1} are absent"
+            self._note("missing", first, seq, said, absent)
             self._tree = None
             self._before = ()
         if observed < self.last_observed:
