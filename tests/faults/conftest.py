@@ -14,6 +14,8 @@ import orjson
 import pytest
 
 from tests.autoload import servers
+from tests.export.sink import HttpSink
+from tests.faults.wall_clock import WallClock, find_library
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -84,3 +86,21 @@ def launch(tmp_path: Path, state: servers.Spool) -> Iterator[servers.Start]:
 def instrument(launch: servers.Start) -> servers.Start:
     """Start programs under `opentelemetry-instrument`."""
     return servers.instrumented(launch)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> WallClock:
+    library = find_library()
+    if library is None:
+        pytest.skip("the Python package libfaketime is not installed")
+    clock = WallClock(tmp_path / "clock", library)
+    if not clock.is_believed():
+        pytest.skip("libfaketime does not step the clock of this Python: it is built for x86-64 and glibc")
+    return clock
+
+
+@pytest.fixture
+def sink() -> Iterator[HttpSink]:
+    sink = HttpSink()
+    yield sink
+    sink.close()

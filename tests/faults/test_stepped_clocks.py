@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,32 +10,14 @@ import pytest
 
 from otel_audit.sources import read_directory
 from otel_audit.verify import verify
-from tests.autoload.servers import Program, Spool, Start, wait_for
+from tests.autoload.servers import Spool, Start, wait_for
 from tests.export.sink import HttpSink
-from tests.faults.wall_clock import WallClock, find_library
+from tests.faults.shop import GUNICORN, Shop
+from tests.faults.wall_clock import WallClock
 from tests.issuers import write_intermediate
 
 HOUR_S, DAY_S = 3600, 86_400
-GUNICORN = ("gunicorn", "--bind", "127.0.0.1:0", "--worker-class", "gthread", "--threads", "4", "--timeout", "0")
 WARNINGS = {"clock-skew", "clock-step", "late-seal", "unpinned"}
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> WallClock:
-    library = find_library()
-    if library is None:
-        pytest.skip("the Python package libfaketime is not installed")
-    clock = WallClock(tmp_path / "clock", library)
-    if not clock.is_believed():
-        pytest.skip("libfaketime does not step the clock of this Python: it is built for x86-64 and glibc")
-    return clock
-
-
-@pytest.fixture
-def sink() -> Iterator[HttpSink]:
-    sink = HttpSink()
-    yield sink
-    sink.close()
 
 
 @pytest.fixture
@@ -49,31 +30,8 @@ def variables(clock: WallClock, sink: HttpSink) -> dict[str, str]:
         "OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT": sink.endpoint,
         "OTEL_AUDIT_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_AUDIT_LOCAL_RETENTION": "24h",
+        "TZ": "Australia/Lord_Howe",  # half an hour of summer time, and nothing is to come of it
     }
-
-
-class Shop:
-    """A running server, and what it was asked."""
-
-    def __init__(self, program: Program, workers: int) -> None:
-        self.program = program
-        self.asked: list[str] = []
-        self.ask_all(workers)
-
-    def ask(self) -> str:
-        path = f"/items/{len(self.asked)}{self.program.pid}"
-        self.asked.append(path)
-        return self.program.get(path)
-
-    def ask_all(self, workers: int) -> None:
-        """Ask until so many workers have answered."""
-        pids: set[str] = set()
-
-        def have_answered() -> bool:
-            pids.add(self.ask())
-            return len(pids) == workers
-
-        wait_for(have_answered, f"answers of {workers} workers")
 
 
 def kinds(state: Spool, clock: WallClock, later: timedelta) -> set[str]:
