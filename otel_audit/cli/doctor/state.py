@@ -102,6 +102,7 @@ def look_at_spool(settings: Settings) -> Iterator[Look]:
     yield _private(directory)
     yield from _room(directory, settings)
     yield _crashed(directory, settings)
+    yield _whole(directory, settings)
 
 
 def _writable(directory: Path) -> Look:
@@ -138,6 +139,31 @@ def _crashed(directory: Path, settings: Settings) -> Look:
     return Look(
         "spool", "crashes", "note", message, "The next start ends it within a minute; or now: otel-audit recover."
     )
+
+
+def _whole(directory: Path, settings: Settings) -> Look:
+    """What the ends of crashed streams were like. No verifier sees a hole: it may be a power cut's, or made."""
+    from otel_audit.spool.ends import read_end
+    from otel_audit.spool.layout import service_directory, stream_directories
+
+    holed = altered = 0
+    last = directory
+    for stream in stream_directories(service_directory(directory, settings.service_name)):
+        end = read_end(stream)
+        if end is not None and end.how == "altered":
+            altered, last = altered + 1, stream
+        elif next(stream.glob("*.torn"), None) is not None:
+            holed, last = holed + 1, stream
+    if altered:
+        message = f"streams that were altered before they were ended: {altered}, one of them {last}"
+        return Look(
+            "spool", "holes", "wrong", message, "otel-audit verify says what is wrong; find out who wrote there."
+        )
+    if holed:
+        message = f"streams with a hole, as a power cut leaves it: {holed}, one of them {last}"
+        step = "Nothing where the power was lost; else keep a copy of it, and find out who can write there."
+        return Look("spool", "holes", "note", message, step)
+    return Look("spool", "holes", "ok", "no crashed stream was found altered or with a hole")
 
 
 def _room(directory: Path, settings: Settings) -> Iterator[Look]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,14 +123,16 @@ def test_no_secret_is_ever_shown(cli: Cli, monkeypatch: pytest.MonkeyPatch, key:
     )
 
 
+CRASHES = """
+import os, otel_audit
+otel_audit.configure()
+otel_audit.get_audit_logger('test').emit('invoice.read', action='READ')
+os._exit(9)
+"""
+
+
 def test_what_a_crash_left_open_is_noticed_and_recover_ends_it(cli: Cli, state: Path) -> None:
-    code = (
-        "import os, otel_audit\n"
-        "otel_audit.configure()\n"
-        "otel_audit.get_audit_logger('test').emit('invoice.read', action='READ')\n"
-        "os._exit(9)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=False)
+    subprocess.run([sys.executable, "-c", CRASHES], env=dict(os.environ), check=False)
     assert "otel-audit recover" in looks(cli("doctor", "--json").out)["spool", "crashes"]["do"]
 
     (ended,) = json.loads(cli("recover", "--json").out)["ended"]
@@ -141,6 +144,24 @@ def test_what_a_crash_left_open_is_noticed_and_recover_ends_it(cli: Cli, state: 
         "No endpoint is set, so nothing is to be delivered: the records stay on this machine.\n"
     )
     assert cli("verify").status == 0
+
+
+Edit = Callable[[list[bytes]], list[bytes]]
+EDITS: list[tuple[Edit, str]] = [
+    (lambda lines: [bytes(len(lines[0])), *lines[1:]], "note"),
+    (lambda lines: lines[1:], "wrong"),
+    (lambda lines: lines, "ok"),
+]
+
+
+@pytest.mark.parametrize(("edit", "grade"), EDITS, ids=["hole", "altered", "whole"])
+def test_what_a_crashed_stream_was_like_is_said(edit: Edit, grade: str, cli: Cli, state: Path) -> None:
+    subprocess.run([sys.executable, "-c", CRASHES], env=dict(os.environ), check=False)
+    (segment,) = state.glob("shop/*/*.jsonl")
+    segment.write_bytes(b"".join(edit(segment.read_bytes().splitlines(keepends=True))))
+    cli("recover")
+
+    assert looks(cli("doctor", "--json").out)["spool", "holes"]["grade"] == grade
 
 
 def test_recover_leaves_the_streams_of_living_processes_alone(cli: Cli, state: Path) -> None:
