@@ -1,4 +1,8 @@
-"""The doors of `copy`: one event when a COPY is over, with the rows that went in or out."""
+"""The doors of `copy`: one event when a COPY is over, with the rows that went in or out.
+
+Of a long COPY … TO there are others before, see `capture.leaving`. A COPY … FROM whose process is killed has none,
+and has changed nothing: the server takes back what it was sent.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Any
 from psycopg import pq
 
 from otel_audit_psycopg.cursors import Method
-from otel_audit_psycopg.execution import Run
+from otel_audit_psycopg.execution import HandingOut
 from otel_audit_psycopg.recording import Switch
 
 _COPY_OUT = pq.ExecStatus.COPY_OUT
@@ -26,17 +30,13 @@ def copying(beneath: Method) -> Method:
             with beneath(self, *args, **kwargs) as copied:
                 yield copied
             return
-        run = Run(self, args, kwargs, name="statement")
-        counter = _Counter()
-        try:
-            with beneath(self, *run.args, **run.kwargs) as copied:
-                if _is_out(self):
-                    copied.read, copied.read_row = counter.count(copied.read), counter.count(copied.read_row)
-                yield copied
-        except BaseException as error:
-            run.broke(error, returned_rows=counter.rows)
-            raise
-        _ended(run, counter)
+        with (
+            _Copying(self, args, kwargs, "statement") as run,
+            beneath(self, *run.args, **run.kwargs) as copied,
+        ):
+            if _is_out(self):
+                copied.read, copied.read_row = _counted(run, copied.read), _counted(run, copied.read_row)
+            yield copied
 
     return copy
 
@@ -51,20 +51,30 @@ def copying_async(beneath: Method) -> Method:
             async with beneath(self, *args, **kwargs) as copied:
                 yield copied
             return
-        run = Run(self, args, kwargs, name="statement")
-        counter = _Counter()
-        try:
+        with _Copying(self, args, kwargs, "statement") as run:
             async with beneath(self, *run.args, **run.kwargs) as copied:
                 if _is_out(self):
-                    copied.read = counter.count_async(copied.read)
-                    copied.read_row = counter.count_async(copied.read_row)
+                    copied.read = _counted_async(run, copied.read)
+                    copied.read_row = _counted_async(run, copied.read_row)
                 yield copied
-        except BaseException as error:
-            run.broke(error, returned_rows=counter.rows)
-            raise
-        _ended(run, counter)
 
     return copy
+
+
+class _Copying(HandingOut):
+    """A COPY; left when it is over."""
+
+    __slots__ = ()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        rows: int = self.cursor.rowcount
+        if error is not None:
+            self.broke(error, returned_rows=self.leaving.rows)
+        elif _is_out(self.cursor):
+            # known exactly when the application has read to the end; else what it has read
+            self.ended(returned_rows=rows if rows >= 0 else self.leaving.rows)
+        else:
+            self.ended(affected_rows=rows if rows >= 0 else None)
 
 
 def _is_out(cursor: Any) -> bool:
@@ -72,42 +82,26 @@ def _is_out(cursor: Any) -> bool:
     return result is not None and result.status == _COPY_OUT
 
 
-def _ended(run: Run, counter: _Counter) -> None:
-    rows: int = run.cursor.rowcount
-    if _is_out(run.cursor):
-        # known exactly when the application has read to the end; else what it has read
-        run.ended(returned_rows=rows if rows >= 0 else counter.rows)
-    else:
-        run.ended(affected_rows=rows if rows >= 0 else None)
+def _counted(run: HandingOut, read: Method) -> Method:
+    """*read*, counted: psycopg hands out a row at a time, or a row's text."""
+
+    def counted() -> Any:
+        row = read()
+        # the end: an empty buffer, or None
+        if row is not None and len(row):
+            run.leaves()
+        return row
+
+    return counted
 
 
-class _Counter:
-    """Counts what is read of a COPY … TO: psycopg hands out a row at a time, or a row's text."""
+def _counted_async(run: HandingOut, read: Method) -> Method:
+    """The same for a coroutine function."""
 
-    __slots__ = ("rows",)
+    async def counted() -> Any:
+        row = await read()
+        if row is not None and len(row):
+            run.leaves()
+        return row
 
-    def __init__(self) -> None:
-        self.rows = 0
-
-    def count(self, read: Method) -> Method:
-        """*read*, counted."""
-
-        def counted() -> Any:
-            row = read()
-            # the end: an empty buffer, or None
-            if row is not None and len(row):
-                self.rows += 1
-            return row
-
-        return counted
-
-    def count_async(self, read: Method) -> Method:
-        """The same for a coroutine function."""
-
-        async def counted() -> Any:
-            row = await read()
-            if row is not None and len(row):
-                self.rows += 1
-            return row
-
-        return counted
+    return counted

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import aclosing, closing
 from typing import Any, TypeAlias, cast
 
-from otel_audit_psycopg.execution import Run, raise_refusal
+from otel_audit_psycopg.execution import HandingOut, Run, raise_refusal
 from otel_audit_psycopg.pipelines import all_sent
 from otel_audit_psycopg.recording import AnyCursor, Switch, counts_of, results_of, sum_of
 
@@ -158,29 +159,17 @@ class _Counted:
 
 
 def streaming(beneath: Method) -> Method:
-    """`stream`: one event when it is over, with the rows that left."""
+    """`stream`: one event when it is over, with the rows that left; of a long one others before, see `Leaving`."""
 
     @functools.wraps(beneath)
     def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not Switch.is_on:
             yield from beneath(self, *args, **kwargs)
             return
-        run = Run(self, args, kwargs)
-        rows = 0
-        lines = beneath(self, *run.args, **run.kwargs)
-        try:
-            for row in lines:
-                rows += 1
+        with _Stream(self, args, kwargs) as run, closing(beneath(self, *run.args, **run.kwargs)) as rows:
+            for row in rows:
+                run.leaves()
                 yield row
-        except GeneratorExit:  # the application has had enough
-            lines.close()
-            run.ended(returned_rows=rows)
-            raise
-        except BaseException as error:
-            lines.close()
-            run.broke(error, returned_rows=rows)
-            raise
-        run.ended(returned_rows=rows)
 
     return stream
 
@@ -190,24 +179,27 @@ def streaming_async(beneath: Method) -> Method:
 
     @functools.wraps(beneath)
     async def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
-        run = Run(self, args, kwargs) if Switch.is_on else None
-        rows = 0
-        lines = beneath(self, *run.args, **run.kwargs) if run else beneath(self, *args, **kwargs)
-        try:
-            async for row in lines:
-                rows += 1
-                yield row
-        except GeneratorExit:
-            await lines.aclose()
-            if run is not None:
-                run.ended(returned_rows=rows)
-            raise
-        except BaseException as error:
-            await lines.aclose()
-            if run is not None:
-                run.broke(error, returned_rows=rows)
-            raise
-        if run is not None:
-            run.ended(returned_rows=rows)
+        if not Switch.is_on:
+            async with aclosing(beneath(self, *args, **kwargs)) as rows:
+                async for row in rows:
+                    yield row
+            return
+        with _Stream(self, args, kwargs) as run:
+            async with aclosing(beneath(self, *run.args, **run.kwargs)) as rows:
+                async for row in rows:
+                    run.leaves()
+                    yield row
 
     return stream
+
+
+class _Stream(HandingOut):
+    """Rows of a stream; left when no more will be handed out."""
+
+    __slots__ = ()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None or isinstance(error, GeneratorExit):  # or the application has had enough
+            self.ended(returned_rows=self.leaving.rows)
+        else:
+            self.broke(error, returned_rows=self.leaving.rows)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
+from otel_audit.capture.leaving import Leaving
 from otel_audit.capture.sql import Failure, Statement
 from otel_audit.capture.sql_comment import is_commenting
 from otel_audit.errors import RecordingFailed
@@ -19,6 +20,7 @@ from otel_audit_psycopg.recording import (
     counts_of,
     failure_of,
     record,
+    record_under_way,
     results_of,
     statements_of,
     sum_of,
@@ -167,6 +169,33 @@ class Run:
             kinds.setdefault(statement.kind, []).append(statement)
         for same in kinds.values():
             record(same[0], self.access, failure=failure, batch_size=batch_size or len(same))
+
+
+class HandingOut(Run):
+    """A run whose rows are handed out one by one, while they arrive."""
+
+    __slots__ = ("leaving",)
+
+    def __init__(
+        self, cursor: AnyCursor, args: tuple[Any, ...], kwargs: dict[str, Any], name: str = "query"
+    ) -> None:
+        super().__init__(cursor, args, kwargs, name)
+        self.leaving = Leaving()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def leaves(self) -> None:
+        """One more row is about to be handed out: count it, and record those before it where that is due.
+
+        Raises:
+            RecordingFailed: in fail mode `closed`; the row stays here.
+        """
+        leaving = self.leaving
+        if leaving.is_due():
+            for statement in self.statements:
+                record_under_way(statement, self.access, leaving.rows)
+        leaving.rows += 1
 
 
 def raise_refusal(access: Access) -> None:

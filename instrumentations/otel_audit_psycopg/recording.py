@@ -15,6 +15,7 @@ import psycopg
 from psycopg import pq
 from psycopg.sql import Composable
 
+from otel_audit.capture.leaving import under_way
 from otel_audit.capture.request import current_request
 from otel_audit.capture.sql import (
     Database,
@@ -220,6 +221,16 @@ def record(
                 batch_size=batch_size,
             )
         )
+
+
+def record_under_way(statement: Statement, access: Access, rows: int) -> None:
+    """Emit an event of what is not over yet, after that many *rows* have left.
+
+    Raises:
+        RecordingFailed: as `record`; the next row stays here.
+    """
+    if Switch.is_on:
+        _audit.emit_event(under_way(query_event(statement, access.database, returned_rows=rows)))
 
 
 def results_of(cursor: AnyCursor) -> list[pq.abc.PGresult]:

@@ -131,3 +131,26 @@ def test_no_transaction_begins_without_room(autocommit: Shop, pipeline: FaultyPi
         pass
 
     assert autocommit.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+@pytest.mark.parametrize("is_copy", [False, True], ids=["stream", "copy"])
+def test_no_more_rows_leave_than_may_leave_unrecorded(
+    is_copy: bool, autocommit: Shop, pipeline: FaultyPipeline
+) -> None:
+    pipeline.failing = every_event
+    left: list[Any] = []
+
+    def leave() -> None:
+        if not is_copy:
+            left.extend(autocommit.each(autocommit.cursor().stream("SELECT * FROM t")))
+        else:
+            with autocommit.inside(autocommit.cursor().copy("COPY t TO STDOUT")) as copy:
+                left.extend(autocommit.each(aiter(copy) if autocommit.is_async else copy))
+
+    with pytest.raises(RecordingFailed):
+        leave()
+
+    assert len(left) <= 100
+    assert pipeline.reserved == 0
+    pipeline.failing = lambda event: False
+    assert autocommit.do(autocommit.execute("SELECT 1").fetchone()) == (1,)
