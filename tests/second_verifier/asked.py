@@ -37,8 +37,13 @@ class Question:
     keep: int | None = None
     places: Mapping[int, str | None] = field(default_factory=dict[int, "str | None"])
     witnesses: Sequence[str] = ()
+    since: int | None = None
     until: int | None = None
-    """The end of the period, where the sources were asked about one."""
+    """The period, where there is one: from *since* on, until before *until*."""
+
+    @property
+    def is_window(self) -> bool:
+        return self.since is not None or self.until is not None
 
 
 @dataclass

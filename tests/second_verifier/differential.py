@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -27,13 +27,13 @@ from tests.memory_source import MemoryLane, MemorySource
 from tests.second_verifier import product
 from tests.second_verifier.archive import bodies
 from tests.second_verifier.asked import INCOMPLETE, ORDER, TAMPERED, Answer, Body, Question
-from tests.second_verifier.attributes import projection
 from tests.second_verifier.model import ISSUER, STRANGER, Model
 from tests.second_verifier.mutations import BIG, mutate
-from tests.second_verifier.records import SECOND, Json, is_object, moment, parse, time
+from tests.second_verifier.records import SECOND, Json, fits, is_object, moment, parse, projection
 from tests.second_verifier.verifier import verify
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "archives"
+LOWEST = moment("0002-01-01T00:00:00.000000000Z")
 EPOCH = moment("1970-01-01T00:00:00.000000000Z")
 OPERATIONS = ("event", "event", "seal", "close", "rotate", "crash", "recover", "retire", "start", "wait", "step")
 
@@ -99,7 +99,7 @@ def damage(lines: list[bytes], rng: Random) -> None:
         lines[at] = line.replace(b'"outcome":"success"', b'"outcome":"failure"').replace(b"alice", b"mallory")
 
 
-def case(number: int, written: Sequence[Sequence[bytes]] = ()) -> Case:
+def case(number: int, written: Sequence[Sequence[bytes]] = (), *, windows: bool = False) -> Case:
     """Case *number*, of one of the archives *written* where some are given."""
     rng = Random(number)
     model, done, lines = Model(()), list[str](), list[bytes]()
@@ -127,7 +127,25 @@ def case(number: int, written: Sequence[Sequence[bytes]] = ()) -> Case:
     if rng.random() < 0.2:
         rng.shuffle(held)
         done.append("shuffled")
-    return Case(held, question(records, lines, places, rng), places, done)
+    asked = question(records, lines, places, rng)
+    if windows:
+        since, until = period(records, rng)
+        asked = replace(asked, since=since, until=until)
+    return Case(held, asked, places, done)
+
+
+def period(records: Sequence[Json], rng: Random) -> tuple[int | None, int | None]:
+    """A period to ask about: often with an edge in the instant of a record or beside it, sometimes with one end."""
+    times = [moment(one["observed"]) for one in records] or [moment("2026-03-02T08:00:00.000000000Z")]
+    low, high = min(times), max(times)
+    edges = [
+        rng.randrange(low - SECOND, high + SECOND)
+        if rng.random() < 0.3
+        else rng.choice(times) + rng.choice([0, 0, 1000, -1000, SECOND, -SECOND, 3600 * SECOND, -3600 * SECOND])
+        for _ in range(2)
+    ]
+    since, until = (max(one, LOWEST) // 1000 * 1000 for one in sorted(edges))
+    return rng.choice([(since, until)] * 8 + [(since, None), (None, until)])
 
 
 def question(
@@ -135,7 +153,7 @@ def question(
 ) -> Question:
     texts = [str(one[name]) for one in records for name in ("observed", "time")]
     due = [one.get("context", {}).get("audit.seal.next_by") for one in records]
-    texts += [str(one) for one in due if time(one)]
+    texts += [str(one) for one in due if fits(one, "time")]
     latest = max(texts, default="2026-03-02T08:00:00.000000000Z")
     grace = rng.choice([0, 0, 0, 1, 120, 3600]) * SECOND
     roll = rng.random()
@@ -149,7 +167,7 @@ def question(
     anchors = rng.choice([[ISSUER]] * 16 + [[ISSUER, STRANGER], [STRANGER, ISSUER], [STRANGER], []])
     return Question(
         anchors=[one.certificate for one in anchors],
-        now=max(now, moment("0002-01-01T00:00:00.000000000Z")),
+        now=max(now, LOWEST),
         grace=grace,
         keep=rng.choice([None, None, 0, SECOND, 3600 * SECOND, 7200 * SECOND]),
         places=dict(enumerate(places)),
@@ -229,6 +247,8 @@ def ask_first(one: Case) -> Answer:
         grace=timedelta(microseconds=asked.grace // 1000),
         keep=None if asked.keep is None else timedelta(microseconds=asked.keep // 1000),
         witness=[Reference.parse(text) for text in asked.witnesses],
+        since=None if asked.since is None else moment_of(asked.since),
+        until=None if asked.until is None else moment_of(asked.until),
     )
     answer = Answer(verdict.status, {stream.stream: stream.verdict for stream in verdict.streams})
     ranked = [
@@ -262,11 +282,13 @@ def differences(first: Answer, second: Answer) -> list[str]:
     return found
 
 
-def compare(numbers: Iterable[int], written: Sequence[Sequence[bytes]] = (), *, show: bool = False) -> Counter[str]:
+def compare(
+    numbers: Iterable[int], written: Sequence[Sequence[bytes]] = (), *, windows: bool = False, show: bool = False
+) -> Counter[str]:
     """Compare both on every case; disagreements are printed, and counted under that name."""
     seen: Counter[str] = Counter()
     for number in numbers:
-        one = case(number, written)
+        one = case(number, written, windows=windows)
         answer = verify(one.bodies, one.question)
         seen.update({kind for kind, _ in answer.first.values()} | answer.loose or {answer.verdict})
         found = differences(ask_first(one), answer)
@@ -284,7 +306,9 @@ def main(arguments: Sequence[str]) -> int:
     if "--product" in arguments:
         with tempfile.TemporaryDirectory() as folder:
             written = product.write(Path(folder))
-    seen = compare(range(first, first + count), written, show="--show" in arguments)
+    seen = compare(
+        range(first, first + count), written, windows="--windows" in arguments, show="--show" in arguments
+    )
     print(f"{count} archives, {seen.pop('disagreements', 0)} disagreements; found were {dict(seen.most_common())}")
     return 0
 

@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.issuers import Issuer, der64, seed
-from tests.second_verifier.records import SECOND, Json, is_object, jcs, moment, parse, root, time
+from tests.second_verifier.records import SECOND, Json, fits, is_object, jcs, moment, parse, root
 
 ISSUER = Issuer("second verifier")
 STRANGER = Issuer("stranger")
@@ -62,7 +62,7 @@ class Model:
             if isinstance(record, str):
                 self.others.append(body)
                 continue
-            entry = Entry(record, record["stream"])
+            entry = Entry(json.loads(body), record["stream"])
             self.streams.setdefault(record["stream"], []).append(entry)
             by_reference[f"{record['stream']}:{record['seq']}:{hashlib.sha256(body).hexdigest()}"] = entry
         for entries in self.streams.values():
@@ -156,11 +156,11 @@ def renumber(entries: Sequence[Entry]) -> None:
 
 def later(text: Any, nanos: int) -> str:
     """A time moved; what is none stays what it is."""
-    if not time(text):
+    if not fits(text, "time"):
         return str(text)
     at = moment(text) + nanos
-    day, second = divmod(at // SECOND, 86_400)
-    if not 1 <= day <= 3_652_059:
+    try:
+        when = datetime.min.replace(tzinfo=UTC) + timedelta(seconds=at // SECOND)
+    except OverflowError:
         return str(text)
-    when = datetime.fromordinal(day).replace(tzinfo=UTC) + timedelta(seconds=second)
     return f"{when.year:04}-{when:%m-%dT%H:%M:%S}.{at % SECOND:09d}Z"

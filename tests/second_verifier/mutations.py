@@ -11,7 +11,7 @@ from typing import Any
 from tests.second_verifier.crashes import recover, slack
 from tests.second_verifier.model import Entry, Model, later, members_of, renumber
 from tests.second_verifier.paths import PATHS
-from tests.second_verifier.records import LIFECYCLE, OPEN, SECOND, SYSTEM, Json, is_object, time
+from tests.second_verifier.records import LIFECYCLE, OPEN, SECOND, SYSTEM, Json, fits, is_object
 
 Mutation = Callable[[Model, Random], None]
 BIG = 2**53
@@ -65,7 +65,7 @@ def set_value(model: Model, rng: Random) -> None:
     entries, at = pick(model, rng, *rng.sample(sorted(LIFECYCLE), 2)) if rng.random() < 0.6 else pick(model, rng)
     container, key = rng.choice(slots(entries[at].members))
     old, roll = container[key], rng.random()
-    if roll < 0.35 and time(old):
+    if roll < 0.35 and fits(old, "time"):
         container[key] = later(old, rng.choice(STEPS + FURTHER))
     elif roll < 0.5 and isinstance(old, int):
         container[key] = old + rng.choice([1, -1])
@@ -261,7 +261,7 @@ def service(model: Model, rng: Random) -> None:
     entries, _ = pick(model, rng)
     opening = entries[0].members
     members_of(entries[0])["service.name"] = rng.choice(["shop", "billing", "other", ""])
-    if opening["event"] == OPEN and time(opening["observed"]):
+    if opening["event"] == OPEN and fits(opening["observed"], "time"):
         members_of(entries[0])["audit.certificate"] = PATHS["good"](opening)
 
 

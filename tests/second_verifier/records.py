@@ -1,4 +1,4 @@
-"""What a record of `otel-audit/1` is, for the second verifier: tables of shapes, a parser over them, signatures."""
+"""What a record of `otel-audit/1` is, for the second verifier: one table of shapes, signature, tree and index."""
 
 from __future__ import annotations
 
@@ -6,17 +6,57 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any, TypeGuard
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.x509 import Certificate
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Json = dict[str, Any]
-Check = Callable[[Any], bool]
 SECOND = 10**9
+OPEN, CLOSE, SEAL, RECOVERED = "audit.stream.open", "audit.stream.close", "audit.seal", "audit.stream.recovered"
+SYSTEM = {"id": "otel-audit", "type": "system"}
+ACTOR = (
+    "id:text type:user|service|system auth:?session|basic|bearer|mtls|api-key|proxy-header|explicit|none name:?text"
+)
+SEALED = "@seal.size:count @seal.root:hash @seal.dropped:count @seal.skipped:count"
+TABLE = {
+    "record": """schema:otel-audit/1 stream:id seq:number prev:?hash time:time observed:time event:text actor:actor3
+        action:[^a-z]+ target:?target outcome:success|failure|unknown source:?source context:?context
+        trace_id:?(?!0+$)[0-9a-f]{32} span_id:?(?!0+$)[0-9a-f]{16} sig:?[A-Za-z0-9_-]{86}""",
+    "actor0": ACTOR, "actor1": f"{ACTOR} on_behalf_of:?actor0", "actor2": f"{ACTOR} on_behalf_of:?actor1",
+    "actor3": f"{ACTOR} on_behalf_of:?actor2",
+    "target": "id:text type:text", "source": "id:text type:ipv4|ipv6|hostname",
+    OPEN: """@certificate:string[65536] @predecessors:reference[200] @sign:seal|record @seal.interval_ms:integer
+        @heartbeat.interval_ms:integer @seal.next_by:time @policy.digest:hash @fail_mode:string
+        @durability:disk|memory @coverage.digest:?string service.name:text""",
+    SEAL: f"{SEALED} @seal.next_by:time", CLOSE: f"{SEALED} @reason:shutdown|rotation|clock @successor:?id",
+    RECOVERED: """@recovered.stream:id @recovered.seq:number @recovered.hash:hash @recovered.sealed:count
+        @recovered.torn_bytes:count""",
+    "audit.policy": "@policy.text:string @policy.digest:hash",
+    "audit.stream.linked": "@predecessors:reference[200]",
+    "audit.gap": "@gap.count:count @gap.from:string @gap.to:string @reason:string",
+    "audit.retired": """@retired.place:string @retired.streams:id[1000] @retired.records:count @retired.ended:time
+        @retired.delivered:flag @policy.digest:hash""",
+}  # fmt: skip
+SHAPES = {
+    name: dict(member.replace("@", "audit.", 1).split(":", 1) for member in row.split())
+    for name, row in TABLE.items()
+}
+LIFECYCLE = {name: row for name, row in SHAPES.items() if name.startswith("audit.")}
+PAGE = {name for row in LIFECYCLE.values() for name in row} | {"audit.truncated", "audit.actor.claimed"}
+VALUES = ("string", "flag", "integer", "string[65536]", "flag[65536]", "integer[65536]")
+LEAST = {"number": 1, "count": 0, "integer": -(2**53)}
+NO_INDEX = {"audit.certificate", "audit.policy.text"}
+ACCESS = """actor.id actor.type actor.auth actor.name actor.on_behalf_of.id action outcome target.id target.type
+    source.id source.type"""
+PATTERNS = {
+    "text": ".+", "string": ".*", "id": "[0-9a-f]{32}", "hash": "[0-9a-f]{64}",
+    "reference": r"[0-9a-f]{32}:[1-9]\d{0,15}:[0-9a-f]{64}",
+    "time": r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d\.\d{9}Z",
+}  # fmt: skip
 
 
 def is_object(value: object) -> TypeGuard[Json]:
@@ -27,96 +67,54 @@ def is_array(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
-def like(pattern: str) -> Check:
-    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL) is not None
+def fits(value: Any, kind: str) -> bool:
+    """Of a kind: `?` may be absent, `[n]` is at most n of one, a row of the table, a number, or a pattern."""
+    if kind[0] == "?":
+        return value is None or fits(value, kind[1:])
+    if kind[-1] == "]":
+        one, _, most = kind[:-1].partition("[")
+        return is_array(value) and len(value) <= int(most) and all(fits(each, one) for each in value)
+    if kind in SHAPES:
+        row = SHAPES[kind]
+        return (
+            is_object(value)
+            and value.keys() <= row.keys()
+            and all(fits(value.get(name), row[name]) for name in row)
+        )
+    if kind in LEAST:
+        return type(value) is int and value >= LEAST[kind]
+    if kind == "flag":
+        return isinstance(value, bool)
+    if kind == "context":
+        return is_object(value) and all(any(fits(one, each) for each in VALUES) for one in value.values())
+    if not isinstance(value, str) or not pattern(kind).fullmatch(value):
+        return False
+    try:
+        return int(value[33:-65]) < 2**53 if kind == "reference" else kind != "time" or moment(value) > -(2**60)
+    except ValueError:  # a day that its month does not have
+        return False
 
 
-def listed(kind: str, most: int = 65_536) -> Check:
-    return lambda value: is_array(value) and len(value) <= most and all(map(KINDS[kind], value))
+@cache
+def pattern(kind: str) -> re.Pattern[str]:
+    return re.compile(PATTERNS.get(kind, kind), re.ASCII | re.DOTALL)
 
 
 def moment(text: str) -> int:
-    """Nanoseconds since year 1 began; the calendar repeats itself after 400 years, and `date` knows no year 0."""
+    """Nanoseconds since year 1 began; the calendar repeats itself after 400 years, `datetime` knows no year 0."""
     cycle, year = divmod(int(text[:4]), 400)
-    day = date(2000 + year, int(text[5:7]), int(text[8:10])).toordinal() + (cycle - 5) * 146_097
-    hour, minute, second = int(text[11:13]), int(text[14:16]), int(text[17:19])
-    return (((day * 24 + hour) * 60 + minute) * 60 + second) * SECOND + int(text[20:29])
-
-
-def time(value: Any) -> bool:
-    try:
-        moment(value if KINDS["clock"](value) else "")
-    except ValueError:  # a day that its month does not have
-        return False
-    return True
-
-
-class Shape:
-    """An object with these members, `name:kind` or `name?:kind` where it may be absent, and no others."""
-
-    def __init__(self, text: str) -> None:
-        pairs = [one.replace("$", "audit.").split(":") for one in text.split()]
-        self.checks = {name.rstrip("?"): KINDS[kind] for name, kind in pairs}
-        self.needed = {name for name, _ in pairs if not name.endswith("?")}
-
-    def __call__(self, value: Any) -> bool:
-        checks, keys = self.checks, value.keys() if is_object(value) else {""}
-        return self.needed <= keys <= checks.keys() and all(checks[name](value[name]) for name in keys)
-
-
-VALUES = ("string", "flag", "integer", "strings", "flags", "integers")
-KINDS: dict[str, Check] = {
-    "string": like(".*"), "text": like(".+"), "verb": like("[^a-z]+"), "id": like("[0-9a-f]{32}"),
-    "hash": like("[0-9a-f]{64}"), "sig": like("[A-Za-z0-9_-]{86}"), "trace": like("(?!0+$)[0-9a-f]{32}"),
-    "span": like("(?!0+$)[0-9a-f]{16}"), "number": lambda value: type(value) is int and value > 0,
-    "count": lambda value: type(value) is int and value >= 0, "integer": lambda value: type(value) is int,
-    "flag": lambda value: isinstance(value, bool), "time": time,
-    "clock": like(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T([01][0-9]|2[0-3])(:[0-5][0-9]){2}\.[0-9]{9}Z"),
-    "reference": lambda value: KINDS["like"](value) and int(value.split(":")[1]) < 2**53,
-    "like": like("[0-9a-f]{32}:[1-9][0-9]{0,15}:[0-9a-f]{64}"),
-    "schema": like("otel-audit/1"), "outcome": like("success|failure|unknown"), "role": like("user|service|system"),
-    "auth": like("session|basic|bearer|mtls|api-key|proxy-header|explicit|none"), "signing": like("seal|record"),
-    "address": like("ipv4|ipv6|hostname"), "durability": like("disk|memory"),
-    "end": like("shutdown|rotation|clock"), "strings": listed("string"), "flags": listed("flag"),
-    "integers": listed("integer"), "references": listed("reference", 200), "ids": listed("id", 1000),
-    "value": lambda value: any(KINDS[kind](value) for kind in VALUES),
-    "context": lambda value: is_object(value) and all(map(KINDS["value"], value.values())),
-}  # fmt: skip
-KINDS["actor"] = Shape("id:text type:role auth?:auth name?:text")
-for _ in range(3):
-    KINDS["actor"] = Shape("id:text type:role auth?:auth name?:text on_behalf_of?:actor")
-KINDS["target"], KINDS["source"] = Shape("id:text type:text"), Shape("id:text type:address")
-RECORD = Shape("""schema:schema stream:id seq:number prev?:hash time:time observed:time event:text actor:actor
-    action:verb target?:target outcome:outcome source?:source trace_id?:trace span_id?:span context?:context
-    sig?:sig""")
-OPEN, CLOSE, SEAL, RECOVERED = "audit.stream.open", "audit.stream.close", "audit.seal", "audit.stream.recovered"
-SEALED = "$seal.size:count $seal.root:hash $seal.dropped:count $seal.skipped:count "
-SHAPES = {
-    OPEN: Shape("""$certificate:strings $predecessors:references $sign:signing $seal.interval_ms:integer
-        $heartbeat.interval_ms:integer $seal.next_by:time $policy.digest:hash $fail_mode:string
-        $durability:durability $coverage.digest?:string service.name:text"""),
-    SEAL: Shape(SEALED + "$seal.next_by:time"), CLOSE: Shape(SEALED + "$reason:end $successor?:id"),
-    RECOVERED: Shape("""$recovered.stream:id $recovered.seq:number $recovered.hash:hash $recovered.sealed:count
-        $recovered.torn_bytes:count"""),
-    "audit.policy": Shape("$policy.text:string $policy.digest:hash"),
-    "audit.stream.linked": Shape("$predecessors:references"),
-    "audit.gap": Shape("$gap.count:count $gap.from:string $gap.to:string $reason:string"),
-    "audit.retired": Shape("""$retired.place:string $retired.streams:ids $retired.records:count $retired.ended:time
-        $retired.delivered:flag $policy.digest:hash"""),
-}  # fmt: skip
-LIFECYCLE = {event: shape.checks for event, shape in SHAPES.items()}
-SYSTEM = {"id": "otel-audit", "type": "system"}
-PAGE = {name for row in LIFECYCLE.values() for name in row} | {"audit.truncated", "audit.actor.claimed"}
+    since = datetime.fromisoformat(f"{2000 + year}{text[4:19]}") - datetime.min  # noqa: DTZ901
+    return ((since.days + (cycle - 5) * 146_097) * 86_400 + since.seconds) * SECOND + int(text[20:29])
 
 
 def is_said_right(record: Json) -> bool:
     event, context = record["event"], record.get("context", {})
     said = {name: one for name, one in context.items() if name.startswith("audit.")}
-    if event not in SHAPES:
+    if event not in LIFECYCLE:
         return said.keys() <= PAGE
     said |= {"service.name": context.get("service.name")} if event == OPEN else {}
     who = (record["actor"], record["action"], record["outcome"])
-    if who != (SYSTEM, "EXECUTE", "success") or not SHAPES[event](said):
+    if who != (SYSTEM, "EXECUTE", "success") or not fits(said, event):
         return False
     if event == "audit.policy":
         return hashlib.sha256(said["audit.policy.text"].encode()).hexdigest() == str(said["audit.policy.digest"])
@@ -130,13 +128,14 @@ def jcs(value: Any) -> bytes:
 
 def is_plain(value: Any, levels: int = 8) -> bool:
     if is_object(value):
-        names = all(re.fullmatch("[!-~]{1,256}", name) for name in value)
+        names = all(pattern("[!-~]{1,256}").fullmatch(name) for name in value)
         return levels > 0 and names and all(is_plain(one, levels - 1) for one in value.values())
     if is_array(value):
         return levels > 0 and all(is_plain(one, levels - 1) for one in value)
     return isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**53)
 
 
+@lru_cache(20_000)
 def parse(body: bytes) -> Json | str:
     """The record, or why there is none. What repeats a member is spelt otherwise than what was read of it."""
     try:
@@ -145,9 +144,9 @@ def parse(body: bytes) -> Json | str:
             return "malformed"
     except (ValueError, RecursionError):
         return "malformed"
-    if like("otel-audit/([2-9]|[1-9][0-9]+)")(record.get("schema")):
+    if fits(record.get("schema"), "otel-audit/([2-9]|[1-9][0-9]+)"):
         return "unsupported"
-    right = RECORD(record) and (record["seq"] == 1) == ("prev" not in record)
+    right = fits(record, "record") and (record["seq"] == 1) == ("prev" not in record)
     return record if right and record["time"] <= record["observed"] and is_said_right(record) else "malformed"
 
 
@@ -156,19 +155,17 @@ EIGHTH = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d
 SMALL_ORDER = {0, 1, FIELD - 1, EIGHTH, FIELD - EIGHTH}  # the y of the points of order 1, 2, 4 and 8
 
 
-def is_good(own: Certificate | None, record: Json) -> bool:
-    """Whether it is signed, by the key of *own*."""
-    key, sig = own.public_key() if own else None, str(record.get("sig", ""))
-    if not isinstance(key, ed25519.Ed25519PublicKey) or not sig:
+def is_good(key: Ed25519PublicKey | None, record: Json) -> bool:
+    """Whether it is signed, by that key."""
+    sig = str(record.get("sig", ""))
+    if not key or not sig:
         return False
     y, raw = int.from_bytes(key.public_bytes_raw(), "little") % 2**255, base64.urlsafe_b64decode(sig + "==")
-    if y >= FIELD or y in SMALL_ORDER or base64.urlsafe_b64encode(raw) != f"{sig}==".encode():
-        return False
     try:
         key.verify(raw, b"otel-audit/1\n" + jcs({name: one for name, one in record.items() if name != "sig"}))
     except InvalidSignature:
         return False
-    return True
+    return y < FIELD and y not in SMALL_ORDER and base64.urlsafe_b64encode(raw) == f"{sig}==".encode()
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
@@ -177,3 +174,39 @@ def root(leaves: Sequence[bytes]) -> bytes:
         return hashlib.sha256(b"\0" + leaves[0] if leaves else b"").digest()
     half = 1 << (len(leaves) - 1).bit_length() - 1
     return hashlib.sha256(b"\1" + root(leaves[:half]) + root(leaves[half:])).digest()
+
+
+def projection(record: Json) -> Json:
+    """Every attribute of "OTLP projection" by name; None where the record has no such member."""
+    named: Json = {name: one for name, one in record.get("context", {}).items() if name not in NO_INDEX}
+    for path in ACCESS.split():
+        one: Any = record
+        for part in path.split("."):
+            one = one.get(part, {})
+        named[f"audit.{path}"] = one or None
+    return named | {
+        "audit.record.id": f"{record['stream']}-{record['seq']}", "audit.schema.version": record["schema"],
+        "event.name": record["event"], "audit.sequence.stream_id": record["stream"],
+        "audit.sequence.number": record["seq"], "audit.sequence.previous_hash": record.get("prev"),
+        "audit.sequence.end": True if record["event"] == CLOSE else None,
+        "audit.integrity.value": record.get("sig"),
+        "audit.integrity.canonicalization": "otel-audit/1" if "sig" in record else None,
+    }  # fmt: skip
+
+
+def agrees(attributes: Mapping[str, object], record: Json) -> bool:
+    """Whether each attribute that the table knows, by its name or its `_` form, is or begins what is said."""
+    named = projection(record)
+    for name, given in attributes.items():
+        meant = [name] if name in named else [each for each in named if each.replace(".", "_") == name]
+        if meant and not any(begins(given, named[each]) for each in meant):
+            return False
+    return True
+
+
+def begins(given: object, value: object) -> bool:
+    """Integers, booleans and arrays also as their JSON text."""
+    if value is None:
+        return given in (None, "", False, "false")  # a column's default
+    spelt = value if isinstance(value, str) else jcs(value).decode()
+    return spelt.startswith(given) if isinstance(given, str) else json.dumps(given) == json.dumps(value)

@@ -8,45 +8,55 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509 import Certificate
 from cryptography.x509.oid import NameOID
 
 from tests.second_verifier.asked import ORDER, Answer, Body, Question, verdict
-from tests.second_verifier.attributes import agrees
-from tests.second_verifier.records import CLOSE, OPEN, RECOVERED, SEAL, SHAPES, Json, is_good, moment, parse, root
+from tests.second_verifier.records import (
+    CLOSE,
+    LIFECYCLE,
+    OPEN,
+    RECOVERED,
+    SEAL,
+    SECOND,
+    Json,
+    agrees,
+    is_good,
+    moment,
+    parse,
+    root,
+)  # fmt: skip
 
-CA, USAGE = x509.BasicConstraints, x509.KeyUsage
+CA, USAGE, NEVER = x509.BasicConstraints, x509.KeyUsage, 2**53
 UNREADABLE = (
-    ValueError, TypeError, IndexError, UnsupportedAlgorithm,
+    ValueError, TypeError, UnsupportedAlgorithm,
     x509.DuplicateExtension, x509.ExtensionNotFound, x509.InvalidVersion, x509.UnsupportedGeneralNameType,
 )  # fmt: skip
 
 
-def issued(child: Certificate, parent: Certificate) -> str:
-    """Nothing where *parent* did not issue it; `weak` where its key or the digest is too weak, else `well`."""
-    key, digest, how = parent.public_key(), child.signature_hash_algorithm, child.signature_algorithm_parameters
-    if child.issuer.public_bytes() != parent.subject.public_bytes():
-        return ""
-    is_strong = digest is not None and digest.digest_size >= 32
+def issued(child: Certificate, parent: Certificate) -> bool:
     try:
-        if isinstance(key, ed25519.Ed25519PublicKey):
-            key.verify(child.signature, child.tbs_certificate_bytes)
-            return "well"
-        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(how, ec.ECDSA):
-            key.verify(child.signature, child.tbs_certificate_bytes, how)
-            return "well" if is_strong and key.curve.name in {"secp256r1", "secp384r1"} else "weak"
-        if isinstance(key, rsa.RSAPublicKey) and isinstance(how, padding.PKCS1v15 | padding.PSS) and digest:
-            key.verify(child.signature, child.tbs_certificate_bytes, how, digest)
-            return "well" if is_strong and key.key_size >= 2048 else "weak"
-    except InvalidSignature:
-        pass
-    return ""
+        child.verify_directly_issued_by(parent)
+    except ValueError:  # also where the digest is one that the library does not look at
+        return child.issuer == parent.subject and isinstance(child.signature_hash_algorithm, hashes.SHA1)
+    except (InvalidSignature, *UNREADABLE):
+        return False
+    return True
+
+
+def is_strong(child: Certificate, parent: Certificate) -> bool:
+    key, digest = parent.public_key(), child.signature_hash_algorithm
+    large = isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
+    large |= isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in {"secp256r1", "secp384r1"}
+    return isinstance(key, Ed25519PublicKey) or (large and digest is not None and digest.digest_size >= 32)
 
 
 def is_valid(one: Certificate, at: int) -> bool:
@@ -58,7 +68,7 @@ def is_valid(one: Certificate, at: int) -> bool:
 def is_right(opening: Json, path: Sequence[Certificate], read: int) -> bool:
     """The rules of Keys; of the anchor, behind the first *read* elements, only name and key are looked at."""
     named = {NameOID.COMMON_NAME: opening["stream"], NameOID.ORGANIZATION_NAME: opening["context"]["service.name"]}
-    right = isinstance(path[0].public_key(), ed25519.Ed25519PublicKey) and len(path) <= 8
+    right = isinstance(path[0].public_key(), Ed25519PublicKey) and len(path) <= 8
     for oid, name in named.items():
         right &= [one.value for one in path[0].subject.get_attributes_for_oid(oid)] == [name]
     for at, one in enumerate(path[:read]):
@@ -68,26 +78,27 @@ def is_right(opening: Json, path: Sequence[Certificate], read: int) -> bool:
         right &= constraints.ca == (at > 0) and is_valid(one, moment(opening["observed"]))
         right &= {each.oid for each in one.extensions if each.critical} <= {CA.oid, USAGE.oid}
         right &= at == 0 or one.extensions.get_extension_for_class(USAGE).value.key_cert_sign
-    return right and all(issued(child, parent) == "well" for child, parent in pairwise(path))
+    return right and all(issued(child, parent) and is_strong(child, parent) for child, parent in pairwise(path))
 
 
 def judge_path(opening: Json, anchors: Sequence[Certificate]) -> tuple[Certificate | None, str]:
     """The stream's own certificate, where it can be read, and the finding on its path, or nothing."""
-    path, own, reached, right, ends = list[Certificate](), list[Certificate](), set[str](), False, False
+    path, own, above, ends, right = list[Certificate](), None, list[Certificate](), False, False
     try:
         for text in opening["context"]["audit.certificate"]:
-            one = x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
-            own += [one] if not path and isinstance(one.public_key(), ed25519.Ed25519PublicKey) else []
-            path.append(one)
-            ends = any((one.subject, one.public_key()) == (each.subject, each.public_key()) for each in anchors)
+            path.append(x509.load_der_x509_certificate(base64.b64decode(text, validate=True)))
+            own = path[0] if isinstance(path[0].public_key(), Ed25519PublicKey) else None
+            ends = any(
+                (path[-1].subject, path[-1].public_key()) == (one.subject, one.public_key()) for one in anchors
+            )
             if ends:
                 break
-        reached = {"well"} if ends else {issued(path[-1], each) for each in anchors} - {""}
-        right = is_right(opening, path, len(path) - ends) and (not anchors or "well" in reached)
+        above = [one for one in anchors if path and not ends and issued(path[-1], one)]
+        reached = ends or not anchors or any(is_strong(path[-1], one) for one in above)
+        right = bool(own) and reached and is_right(opening, path, len(path) - ends)
     except UNREADABLE:
         pass  # `right` stays False
-    fault = "untrusted-key" if anchors and not reached else "" if right else "wrong-certificate"
-    return own[0] if own else None, fault
+    return own, "untrusted-key" if anchors and not ends and not above else "" if right else "wrong-certificate"
 
 
 class Row:
@@ -104,22 +115,37 @@ class Stream:
     """The records of one stream, its certificate, the finding on that, and the `context` of its open."""
 
     def __init__(self, rows: set[Row], anchors: Sequence[Certificate]) -> None:
-        self.rows, self.opened, self.fault = sorted(rows, key=lambda row: (row.seq, row.digest)), Json(), "no open"
+        self.opened, self.start, self.is_cut, self.fault = Json(), 0, False, "no open"
         self.own: Certificate | None = None
-        for row in self.rows:
+        for row in sorted(rows, key=lambda row: row.digest):
             if (row.seq, row.event) == (1, OPEN) and self.fault:
-                self.opened, (self.own, self.fault) = row.said, judge_path(row.record, anchors)
+                own, fault = judge_path(row.record, anchors)
+                if not (self.opened and fault):
+                    self.opened, self.own, self.fault = row.said, own, fault
+        key = self.own.public_key() if self.own else None
         for row in rows:
-            row.is_good = is_good(self.own, row.record)
+            row.is_good = isinstance(key, Ed25519PublicKey) and is_good(key, row.record)
         self.signed = max((row.seq for row in rows if row.is_good), default=0)
-        self.closed = min((row.seq for row in rows if row.is_good and row.event == CLOSE), default=2**53)
         self.sources = {source for row in rows for source in row.sources}
-        self.tear(2**53)
+        self.hold(rows)
 
-    def tear(self, last: int) -> None:
-        """ "On disk": unsigned lines after the recovered record are none."""
-        self.rows = [row for row in self.rows if row.seq <= max(last, self.signed)]
+    def hold(self, rows: Iterable[Row]) -> None:
+        self.rows = self.run = sorted(rows, key=lambda row: (row.seq, row.digest))
+        self.closed = min((row.seq for row in self.rows if row.is_good and row.event == CLOSE), default=NEVER)
         self.digests = {one.seq: {row.digest for row in self.rows if row.seq == one.seq} for one in self.rows}
+
+    def cut(self, since: int, until: int) -> None:
+        """ "Windows": record 1, and the run around what was observed in the period."""
+        inside, signed = [row.seq for row in self.rows if since <= row.observed < until], self.rows
+        signed = [row for row in self.rows if row.is_good]
+        first = min(inside, default=NEVER)
+        before = [row.seq for row in signed if row.observed < since and row.seq < first]
+        last = max(inside + before[-1:], default=0)
+        after = [row.seq for row in signed if row.observed >= until and row.seq > last]
+        self.start, self.is_cut = max(before, default=1), bool(after)
+        self.hold(row for row in self.rows if row.seq == 1 or self.start <= row.seq <= min([NEVER, *after]))
+        # Of what a run begins with, before the period, only chain and signature count.
+        self.run = [row for row in self.rows if row.seq > self.start or row.observed >= since]
 
 
 def verify(bodies: Sequence[Body], asked: Question) -> Answer:
@@ -131,6 +157,7 @@ class Judge:
 
     def __init__(self, bodies: Sequence[Body], asked: Question) -> None:
         self.asked, self.pending, self.adopted = asked, 0, 0
+        self.since = -NEVER * SECOND if asked.since is None else asked.since
         self.found: set[tuple[str, int, str]] = set() if asked.anchors else {("", 0, "no-trust")}
         rows, streams = dict[bytes, Row](), defaultdict[str, set[Row]](set)
         for body in bodies:
@@ -142,8 +169,8 @@ class Judge:
             row.sources.add(body.source)
             row.indexes += [body.attributes] if body.attributes else []
             streams[row.stream].add(row)
-        self.streams = {name: Stream(held, asked.anchors) for name, held in streams.items()}
-        trusted = [stream for stream in self.streams.values() if asked.anchors and not stream.fault]
+        self.held = {name: Stream(several, asked.anchors) for name, several in streams.items()}
+        trusted = [stream for stream in self.held.values() if asked.anchors and not stream.fault]
         spoken = [row for stream in trusted for row in stream.rows if row.is_good]
         self.voices = [row for row in spoken if row.observed <= asked.now]
         self.retired = [row for row in spoken if row.event == "audit.retired"]
@@ -152,40 +179,46 @@ class Judge:
             name = row.said["audit.recovered.stream"] if row.event == RECOVERED else row.stream
             if name != row.stream and not self.is_foreign(name, row):
                 self.ends[name].append(row)
+        for name, stream in self.held.items():
+            above = max([stream.signed, *(row.said["audit.recovered.seq"] for row in self.ends[name])])
+            stream.hold(row for row in stream.rows if not self.ends[name] or row.seq <= above)  # torn, "On disk"
+        self.held = {name: stream for name, stream in self.held.items() if stream.rows}
+        self.streams = {name: stream for name, stream in self.held.items() if not self.is_over(stream, name)}
+        for stream in self.streams.values() if asked.is_window else ():
+            stream.cut(self.since, NEVER * SECOND if asked.until is None else asked.until)
 
     def add(self, row: Row, kind: str, *, when: object = True) -> None:
         if when:
             self.found.add((row.stream, row.seq, kind))
 
     def is_foreign(self, name: str, by: Row) -> bool:
-        service = self.streams[name].opened.get("service.name") if name in self.streams else None
-        return service not in {None, self.streams[by.stream].opened["service.name"]}
+        service = self.held[name].opened.get("service.name") if name in self.held else None
+        return service not in {None, self.held[by.stream].opened["service.name"]}
 
     def is_due(self, by: Row | None) -> bool:
         return by is None or self.asked.now >= by.observed + self.asked.grace
 
-    def is_cut(self, stream: Stream) -> bool:
-        """Whether a source that was asked about a period may have left out the end."""
-        last = stream.rows[-1]
-        return self.asked.until is not None and last.is_good and last.observed > self.asked.until
+    def is_over(self, stream: Stream, name: str) -> bool:
+        """Whether it ended before the period."""
+        ended = stream.closed < NEVER or any(row.observed < self.since for row in self.ends[name])
+        return ended and all(row.observed < self.since for row in stream.rows)
 
     def answer(self) -> Answer:
-        for name, ends in self.ends.items():
-            if name in self.streams:
-                self.streams[name].tear(max(row.said["audit.recovered.seq"] for row in ends))
-        held = self.streams = {name: stream for name, stream in self.streams.items() if stream.rows}
-        for name, stream in held.items():
+        for name, stream in self.streams.items():
             self.chain(name, stream)
             for row in stream.rows:
-                self.row(stream, row)
+                self.signature(stream, row)
+                if row.seq == 1 or row in stream.run:
+                    self.row(stream, row)
             self.end(name, stream)
         for row in self.voices:
-            self.claims(row)
+            if row.stream in self.streams and (row.event == RECOVERED or row in self.streams[row.stream].rows):
+                self.claims(row)
         for witness in self.asked.witnesses:
             self.follow(witness, None)
-        worst = verdict({kind for _, _, kind in self.found}) if held or self.found else "empty"
+        worst = verdict({kind for _, _, kind in self.found}) if self.streams or self.found else "empty"
         answer = Answer(worst, pending=self.pending, adopted=self.adopted)
-        for name in held:
+        for name in self.streams:
             mine = sorted((seq, ORDER[kind], kind) for stream, seq, kind in self.found if stream == name)
             answer.streams[name] = verdict({kind for _, _, kind in mine})
             if mine:
@@ -195,55 +228,57 @@ class Judge:
 
     def chain(self, name: str, stream: Stream) -> None:
         for before, seq in pairwise([0, *stream.digests]):
-            if seq > before + 1 and (before != 1 or self.asked.until is None):
+            if seq > before + 1 and (before != 1 or seq != stream.start):
                 self.found.add((name, before + 1, "missing"))
         for row in stream.rows:
             if row.record.get("prev") not in stream.digests.get(row.seq - 1, {row.record.get("prev")}):
                 self.found.add((name, row.seq - 1, "altered"))
             self.add(row, "forked", when=len(stream.digests[row.seq]) > 1)
 
+    def signature(self, stream: Stream, row: Row) -> None:
+        must = row.event in LIFECYCLE or stream.opened.get("audit.sign") == "record"
+        self.add(row, "bad-signature", when=not row.is_good and (stream.own if "sig" in row.record else must))
+        self.add(row, stream.fault, when=(row.seq, row.event) == (1, OPEN) and stream.fault)
+
     def row(self, stream: Stream, row: Row) -> None:
         """What a record gets wrong by itself, or in its stream."""
         said, opened, own = row.said, stream.opened, stream.own
-        self.add(row, "misplaced", when=(row.event == OPEN) != (row.seq == 1) or row.seq > stream.closed)
-        must = row.event in SHAPES or opened.get("audit.sign") == "record"
-        self.add(row, "bad-signature", when=not row.is_good and (own if "sig" in row.record else must))
         outside = own and row.event != CLOSE and not is_valid(own, row.observed)
         self.add(row, "clock-outside-certificate", when=outside)
+        self.add(row, "misplaced", when=(row.event == OPEN) != (row.seq == 1) or row.seq > stream.closed)
         self.add(row, "index-mismatch", when=not all(agrees(each, row.record) for each in row.indexes))
         self.add(row, "declared-gap", when=row.event == "audit.gap")
         if row.event in {OPEN, SEAL}:
             longest = max(opened.get(f"audit.{name}.interval_ms", 300_000) for name in ("seal", "heartbeat"))
             promised = moment(said["audit.seal.next_by"]) - row.observed
-            self.add(row, "misplaced", when=not 0 <= promised <= 2 * longest * 10**6 + 10**9)
+            self.add(row, "misplaced", when=not 0 <= promised <= 2 * longest * 10**6 + SECOND)
             self.add(row, "misplaced", when=row.event == OPEN and longest > 300_000)
         if row.event == OPEN:
-            self.add(row, stream.fault, when=row.seq == 1 and stream.fault)
             other = opened.get("audit.certificate", said["audit.certificate"])[:1] != said["audit.certificate"][:1]
             self.add(row, "forked", when=other)
         if row.event in {SEAL, CLOSE}:
             self.add(row, "declared-drops", when=said["audit.seal.dropped"])
             leaves = [bytes.fromhex(max(stream.digests.get(at, [""]))) for at in range(1, row.seq)]
             right = (said["audit.seal.size"], said["audit.seal.root"]) == (row.seq - 1, root(leaves).hex())
-            self.add(row, "wrong-root", when=all(leaves) and not right)
+            self.add(row, "wrong-root", when=not self.asked.is_window and all(leaves) and not right)
 
     def end(self, name: str, stream: Stream) -> None:
         rows, ends = stream.rows, self.ends[name]
         tail = {row for row in rows if row.seq > stream.signed}
-        later = {row for row in rows if row.observed > self.asked.now}
+        later = {row for row in stream.run if row.observed > self.asked.now}
         self.pending += len(later - tail if ends else later | tail)
         self.adopted += len(tail) if ends else 0
-        lowest = min((end.said["audit.recovered.seq"] for end in ends), default=2**53)
-        self.found |= {(name, row.seq, "rolled-back") for row in rows if row.is_good and row.seq > lowest}
+        lowest = min((end.said["audit.recovered.seq"] for end in ends), default=NEVER)
+        self.found |= {(name, row.seq, "rolled-back") for row in stream.run if row.is_good and row.seq > lowest}
         due = [moment(row.said["audit.seal.next_by"]) for row in rows if row.event in {OPEN, SEAL}]
-        if not due or stream.closed < 2**53 or self.is_cut(stream):
+        if not due or stream.closed < NEVER or stream.is_cut:
             return
         self.add(rows[-1], "overdue-seal", when=not ends and self.asked.now > due[-1] + self.asked.grace)
         named = {f"{name}:{rows[-1].seq}:{digest}" for digest in stream.digests[rows[-1].seq]}
         if not ends or named & {*self.asked.witnesses} or len(rows[-1].sources) > 1:
             return
         first = next((row.observed for row in rows if row in tail), 0)
-        slack = stream.opened.get("audit.seal.interval_ms", 0) * 10**6 + 5 * 10**9
+        slack = stream.opened.get("audit.seal.interval_ms", 0) * 10**6 + 5 * SECOND
         end = min(ends, key=lambda row: row.observed)
         late = end.observed > due[-1] or any(row.observed > first + slack for row in tail)
         if stream.signed and late and (rows[-1].seq >= end.said["audit.recovered.seq"] or self.is_due(end)):
@@ -251,22 +286,20 @@ class Judge:
 
     def claims(self, row: Row) -> None:
         """What a record says of others."""
-        said = row.said
+        said, stream = row.said, self.streams[row.stream]
         for reference in said["audit.predecessors"] if row.event in {OPEN, "audit.stream.linked"} else ():
             self.follow(reference, row)
         if row.event == RECOVERED:
             name = said["audit.recovered.stream"]
             self.follow(f"{name}:{said['audit.recovered.seq']}:{said['audit.recovered.hash']}", row)
-            wrong = name == row.stream or (name in self.streams and self.streams[name].closed < 2**53)
+            wrong = name == row.stream or (name in self.held and self.held[name].closed < NEVER)
             self.add(row, "misplaced", when=wrong or any(one.said != said for one in self.ends[name]))
         if row.event == CLOSE and "audit.successor" in said:
             self.add(row, "misplaced", when=self.is_foreign(said["audit.successor"], row))
-            self.absent(said["audit.successor"], row, when=said["audit.successor"] not in self.streams)
-        if row.event == "audit.retired":
+            self.absent(said["audit.successor"], row)
+        if row.event == "audit.retired" and row.observed >= self.since:
             kept, keep = row.observed - moment(said["audit.retired.ended"]), self.asked.keep
-            here = said["audit.retired.place"] in {
-                self.asked.places.get(at) for at in self.streams[row.stream].sources
-            }
+            here = said["audit.retired.place"] in {self.asked.places.get(at) for at in stream.sources}
             self.add(row, "misplaced", when=kept < 0)
             self.add(row, "retired-early", when=here and keep is not None and kept < keep)
             self.add(row, "retired", when=here and keep is None and not said["audit.retired.delivered"])
@@ -274,20 +307,25 @@ class Judge:
     def follow(self, named: str, by: Row | None) -> None:
         name, number, digest = named.split(":")
         seq, stream = int(number), self.streams.get(name)
-        if stream is None:
-            self.absent(name, by, when=self.asked.until is None)
-            return
         if by:
             self.add(by, "misplaced", when=self.is_foreign(name, by))
-        if seq > stream.rows[-1].seq and self.is_due(by) and not self.is_cut(stream):
+        if stream is None:
+            self.absent(name, by)
+            return
+        if seq > stream.rows[-1].seq and self.is_due(by) and not stream.is_cut:
             self.found.add((name, seq, "truncated"))
         if digest not in stream.digests.get(seq, {digest}):
             self.found.add((name, seq, "altered"))
 
-    def absent(self, name: str, by: Row | None, *, when: bool = True) -> None:
+    def absent(self, name: str, by: Row | None) -> None:
         """A stream that no source holds has to be retired from every place from which *by* was read."""
         listing = [row for row in self.retired if name in row.said["audit.retired.streams"]]
         at = {row.said["audit.retired.place"] for row in listing if by and not self.is_foreign(row.stream, by)}
         places = {self.asked.places.get(source) for source in self.streams[by.stream].sources} if by else {None}
-        if when and self.is_due(by) and not places <= at:
+        if (
+            name not in self.held
+            and self.is_due(by)
+            and not places <= at
+            and (by is None or by.observed >= self.since)
+        ):
             self.found.add(("", 0, "missing-stream"))
