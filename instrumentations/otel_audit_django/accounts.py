@@ -15,7 +15,8 @@ from otel_audit.event import AuditEvent, ContextValue, Target
 from otel_audit_django.identity import model_of
 from otel_audit_django.transactions import emit_when_committed
 
-_ROLES = ("is_superuser", "is_staff")
+_ROLES = ("is_superuser", "is_staff", "is_admin", "is_administrator")
+"""Django's own, and what projects call theirs; Django's documentation of custom users has `is_admin`."""
 # written by Django itself at every sign-in
 _NOT_AN_UPDATE = frozenset(("last_login",))
 
@@ -163,7 +164,9 @@ def _find() -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     if not apps.models_ready:
         return (), ()
     names = (settings.AUTH_USER_MODEL, "auth.Group")
-    models = tuple(apps.get_model(name) for name in names if _is_installed(apps, name))
+    # `get_model` refuses what a test has made unavailable (TransactionTestCase.available_apps); it is there
+    known = (_known_model(apps, name) for name in names)
+    models = tuple(model for model in known if model is not None)
     tables = tuple(
         field.remote_field.through
         for model in models
@@ -174,6 +177,6 @@ def _find() -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return _found
 
 
-def _is_installed(apps: Any, name: str) -> bool:
+def _known_model(apps: Any, name: str) -> Any:
     label, _, model = name.partition(".")
-    return model.lower() in apps.all_models.get(label, ())
+    return apps.all_models.get(label, {}).get(model.lower())

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from otel_audit.cli.printed import printable, shortened
+from otel_audit.cli.row_facts import row_facts
 from otel_audit.search.query import REQUEST
+from otel_audit.search.selection import Found
 
 Standing: TypeAlias = Literal["sealed", "unsealed", "tampered"]
 """How the verdict stands to a record: covered by a good seal, not covered yet, in a stream with a finding."""
@@ -36,13 +38,16 @@ class Columns(NamedTuple):
 
 def columns_for(console: Console) -> Columns:
     """Columns that suit the width there is."""
+    if console.width >= 160:  # room for an id with a name behind it, and for paths; PIPED_WIDTH has it too
+        return Columns(actor=28, action=8, target=44, cuts=console.is_terminal)
     if console.width >= 120:
         return Columns(actor=18, action=8, target=32, cuts=console.is_terminal)
     return Columns(10, 7, 20, cuts=console.is_terminal, has_date=not console.is_terminal)
 
 
-def event_line(members: Mapping[str, Any], standing: Standing, columns: Columns, learnt: str | None = None) -> Text:
-    """The line of one record; *learnt* is the actor that the request turned out to have."""
+def event_line(found: Found, standing: Standing, columns: Columns) -> Text:
+    """The line of one record."""
+    members = found.members
     line = Text()
     mark, style = MARKS[standing]
     line.append(mark, style=style).append(" ")
@@ -50,7 +55,7 @@ def event_line(members: Mapping[str, Any], standing: Standing, columns: Columns,
     line.append(f"{date}{members['time'][11:23]}Z", style="dim").append("  ")
     outcome = members["outcome"]
     for text, width, look in (
-        (actor_name(members["actor"], learnt), columns.actor, "bold"),
+        (who(found), columns.actor, "bold"),
         (members["action"], columns.action, ""),
         (members.get("target", {"id": "-"})["id"], columns.target, ""),
         (outcome, 7, OUTCOMES[outcome]),
@@ -60,27 +65,37 @@ def event_line(members: Mapping[str, Any], standing: Standing, columns: Columns,
     return line.append(printable(details(members)), style="dim")
 
 
-def actor_name(actor: Mapping[str, Any], learnt: str | None = None) -> str:
-    """Who, as it is shown: an impersonator with whom they act for, and a user not yet known then as such.
-
-    The id comes first: a name is often the user's own choice, and may look like another's id.
-    """
-    name = actor.get("name", actor["id"])
-    shown = str(actor["id"]) if name == actor["id"] else f"{actor['id']} ({name})"
-    if "on_behalf_of" in actor:
-        return f"{shown} for {actor_name(actor['on_behalf_of'])}"
-    return f"{shown} → {learnt}" if learnt is not None else shown
+def who(found: Found) -> str:
+    """Who, as it is shown: an impersonator with whom they act for, and a user not yet known then as such."""
+    shown = _actor_name(found.members["actor"])
+    learnt = found.learnt_actor
+    return shown if learnt is None else f"{shown} → {_named(learnt, found.learnt_name)}"
 
 
-def details(members: Mapping[str, Any]) -> str:
+def _actor_name(actor: Mapping[str, Any]) -> str:
+    shown = _named(actor["id"], actor.get("name"))
+    return f"{shown} for {_actor_name(actor['on_behalf_of'])}" if "on_behalf_of" in actor else shown
+
+
+def _named(actor_id: str, name: str | None) -> str:
+    """The id comes first: a name is often the user's own choice, and may look like another's id."""
+    return actor_id if name is None or name == actor_id else f"{actor_id} ({name})"
+
+
+def details(members: Mapping[str, Any], *, says_source: bool = True) -> str:
     """What kind of event, and the facts of it that a reader looks for first."""
     context = members.get("context", {})
+    event = members["event"]
     facts: list[str] = []
-    if members["event"] == REQUEST:
+    if event == REQUEST:
         facts += [str(context.get("http.request.method", "")), str(context.get("http.response.status_code", ""))]
     elif "db.query.summary" in context:
         facts.append(str(context["db.query.summary"]))
+    else:
+        facts += row_facts(context)
     facts += [str(context[name]) for name in ("audit.reason", "error.type") if name in context]
     said = " ".join(fact for fact in facts if fact)
-    source = f"from {members['source']['id']}" if members["event"] == REQUEST and "source" in members else ""
-    return "  ".join(part for part in (said, members["event"], source) if part)
+    # the source of statements and rows is their request's
+    is_told = says_source and "source" in members and not event.startswith("db.")
+    source = f"from {members['source']['id']}" if is_told else ""
+    return "  ".join(part for part in (said, event, source) if part)

@@ -44,6 +44,10 @@ def show(
             "--event", metavar="E", help="Kind of event: db.query, 'user.*'; 'audit.*' for the log's own."
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="E", help="Leave out this kind of event, such as db.query; repeatable."),
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option("--target", metavar="T", help="On what: id, type or type:id, such as db.table:customers."),
@@ -68,13 +72,13 @@ def show(
     """What happened? One line an event, most recent last.
 
     The log is verified as it is read, and standard error says how that went. A
-    line that begins with ~ is not sealed yet, one with ! is of a stream that was
-    tampered with. What was done before a request's user was known is found under
-    that user, as "anonymous → alice".
+    line that begins with ~ no seal covers (not yet, or since a crash), one with !
+    is of a stream that was tampered with. What was done before a request's user
+    was known is found under that user, as "anonymous → alice".
 
     \b
     Examples:
-      otel-audit show --since 90m
+      otel-audit show --since 90m --without db.query
       otel-audit show --actor alice --action DELETE --json
       otel-audit show --trace 4bf92f3577b34da6a3ce929d0e0e4736
 
@@ -89,6 +93,7 @@ def show(
         actor=actor,
         action=action,
         event=event,
+        without=tuple(without or ()),
         target=target,
         outcome=outcome,
         trace=trace,
@@ -157,7 +162,7 @@ def _write(found: Iterable[Found], standing: Callable[[Found], Standing], *, is_
         if date != shown_date and not columns.has_date:
             console.print(Text(date, style="dim"))
         shown_date = date
-        line = event_line(one.members, standing(one), columns, one.learnt_actor)
+        line = event_line(one, standing(one), columns)
         if console.is_terminal:
             console.print(line, no_wrap=True, overflow="ellipsis")
         else:

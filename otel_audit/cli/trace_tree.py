@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from otel_audit.cli.event_line import MARKS, OUTCOMES, Standing, actor_name, details
+from otel_audit.cli.event_line import MARKS, OUTCOMES, Standing, details, who
 from otel_audit.cli.printed import printable
 from otel_audit.evidence.rfc3339 import unix_nanos
+from otel_audit.search.query import REQUEST
 from otel_audit.search.selection import Found
 from otel_audit.search.trace import Served, by_request
 
@@ -47,10 +48,10 @@ def _line(found: Found, when: str, standing: Standing) -> Text:
     if mark.strip():
         line.append(f"{mark} ", style=style)
     line.append(printable(when), style="dim").append("  ")
-    line.append(printable(actor_name(members["actor"], found.learnt_actor)), style="bold").append("  ")
+    line.append(printable(who(found)), style="bold").append("  ")
     line.append(printable(f"{members['action']} {members.get('target', {'id': ''})['id']}")).append("  ")
     line.append(members["outcome"], style=OUTCOMES[members["outcome"]]).append("  ")
-    return line.append(printable(details(members)), style="dim")
+    return line.append(printable(details(members, says_source=members["event"] == REQUEST)), style="dim")
 
 
 def _milliseconds(begun: str, time: str) -> float:

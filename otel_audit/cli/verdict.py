@@ -199,7 +199,7 @@ def _row(stream: StreamVerdict, *, is_wide: bool) -> list[Text]:
     return [
         *cells,
         Text(_second(stream.last_observed)),
-        Text("closed" if stream.closed else "open"),
+        Text("closed" if stream.closed else "recovered" if stream.recovered else "open"),
         Text(stream.verdict, style=STYLES[stream.verdict]),
     ]
 

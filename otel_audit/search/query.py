@@ -35,6 +35,8 @@ class Query:
     """Id or name of the actor, or of whomever it acts on behalf of."""
     action: str | None = None
     event: str | None = None
+    without: tuple[str, ...] = ()
+    """Kinds of events that are left out, whatever else holds."""
     target: str | None = None
     """Id, type, or `type:id` of the target; of a statement on several tables, any of them."""
     outcome: str | None = None
@@ -64,6 +66,8 @@ class Query:
             if event.startswith(LIFECYCLE):
                 return False
         elif not like(self.event, event):
+            return False
+        if any(like(pattern, event) for pattern in self.without):
             return False
         if self.action is not None and not like(self.action.upper(), members["action"]):
             return False

@@ -19,7 +19,7 @@ from otel_audit.search.query import REQUEST, UNIDENTIFIED, Query, like
 
 _SCHEMA = """
 CREATE TABLE record (
-    time TEXT, stream TEXT, seq INTEGER, trace TEXT, span TEXT, actor TEXT,
+    time TEXT, stream TEXT, seq INTEGER, trace TEXT, span TEXT, actor TEXT, name TEXT,
     answers INTEGER, is_by INTEGER, is_request INTEGER, body BLOB,
     UNIQUE (stream, seq, body)
 )
@@ -29,23 +29,25 @@ CREATE TABLE record (
 # trace id is the client's to choose, and must not lay a stranger's queries at somebody's door.
 _ANSWER = """
 WITH request AS (
-    SELECT stream, trace, span, MIN(actor) AS actor, MIN(actor) = MAX(actor) AS is_one, MIN(is_by) AS is_by
+    SELECT stream, trace, span, MIN(actor) AS actor, MIN(actor) = MAX(actor) AS is_one, MIN(is_by) AS is_by,
+           MIN(name) AS name
     FROM record WHERE is_request AND trace <> '' GROUP BY stream, trace, span
 ), whole AS (
     SELECT stream, trace, MIN(actor) AS actor, MIN(is_by) AS is_by,
-           MIN(is_one) AND MIN(actor) = MAX(actor) AS is_one
+           MIN(is_one) AND MIN(actor) = MAX(actor) AS is_one, MIN(name) AS name
     FROM request GROUP BY stream, trace
 ), answer AS (
     SELECT record.*, CASE WHEN record.is_request OR record.actor NOT IN ('anonymous', 'unknown') THEN NULL
                           WHEN request.is_one THEN request.actor WHEN whole.is_one THEN whole.actor END AS learnt,
-           CASE WHEN request.is_one THEN request.is_by ELSE whole.is_by END AS is_learnt_by
+           CASE WHEN request.is_one THEN request.is_by ELSE whole.is_by END AS is_learnt_by,
+           CASE WHEN request.is_one THEN request.name ELSE whole.name END AS learnt_name
     FROM record LEFT JOIN request USING (stream, trace, span) LEFT JOIN whole USING (stream, trace)
     WHERE record.answers AND is_of_service(record.stream) AND is_counted(record.stream, record.seq)
 ), newest AS (
     SELECT * FROM answer WHERE is_by OR (learnt IS NOT NULL AND is_learnt_by)
     ORDER BY time DESC, stream DESC, seq DESC LIMIT ?
 )
-SELECT stream, seq, body, learnt FROM newest ORDER BY time, stream, seq
+SELECT stream, seq, body, learnt, learnt_name FROM newest ORDER BY time, stream, seq
 """
 
 
@@ -59,6 +61,8 @@ class Found:
     members: dict[str, Any]
     learnt_actor: str | None = None
     """Who the request turned out to be of, where the record was made before that was known."""
+    learnt_name: str | None = None
+    """The name of that actor, where the request has one."""
 
 
 class Selection:
@@ -106,14 +110,15 @@ class Selection:
         is_by = query.is_by(members)
         if answers and (is_by or members["actor"]["id"] in UNIDENTIFIED):
             kept = body
-        elif is_request and query.actor is not None:
-            # Other conditions leave it out, but it says whose the records before sign-in were
+        elif is_request:
+            # Something leaves it out, but it says whose the records before sign-in were
             answers, kept = False, b""
         else:
             return
-        ids = (members.get("trace_id", ""), members.get("span_id", ""), members["actor"]["id"])
+        actor = members["actor"]
+        ids = (members.get("trace_id", ""), members.get("span_id", ""), actor["id"], actor.get("name"))
         self._database.execute(
-            "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (members["time"], stream, seq, *ids, answers, is_by, is_request, kept),
         )
 
@@ -130,8 +135,9 @@ class Selection:
 
         self._database.create_function("is_counted", 2, is_counted)
         rows = self._database.execute(_ANSWER, (-1 if limit is None else limit,))
-        for stream, seq, body, learnt in rows:
-            yield Found(stream, seq, body, decode(body) or {}, None if learnt in UNIDENTIFIED else learnt)
+        for stream, seq, body, learnt, name in rows:
+            is_known = learnt is not None and learnt not in UNIDENTIFIED
+            yield Found(stream, seq, body, decode(body) or {}, *((learnt, name) if is_known else ()))
 
     def _is_of_service(self, stream: str) -> bool:
         return self._query.service is None or like(self._query.service, self.services.get(stream, ""))

@@ -110,7 +110,7 @@ class Conclusion:
             records=sum(check.records for check in checks),
             pending=pending,
             adopted=adopted,
-            streams=tuple(_stream_verdict(check, tampered, incomplete) for check in checks),
+            streams=tuple(self._stream_verdict(check, tampered, incomplete) for check in checks),
             findings=tuple(findings),
             trust=trust,
         )
@@ -131,6 +131,28 @@ class Conclusion:
                 for note in notes:
                     self.report(kind, check.stream, note.seq, note.message, note.count)
 
+    def _stream_verdict(
+        self, check: StreamCheck, tampered: set[str | None], incomplete: set[str | None]
+    ) -> StreamVerdict:
+        verdict: Status = "verified"
+        if check.stream in tampered:
+            verdict = "tampered"
+        elif check.stream in incomplete:
+            verdict = "incomplete"
+        return StreamVerdict(
+            stream=check.stream,
+            service=check.service,
+            first_seq=check.first_seq,
+            last_seq=check.last_seq,
+            records=check.records,
+            sealed=check.signed_seq,
+            closed=check.closed_at is not None,
+            recovered=self._streams.is_recovered(check),
+            opened=None if check.opening is None else check.opening.opened,
+            last_observed=check.last_observed or None,
+            verdict=verdict,
+        )
+
 
 def _severity(kind: str) -> Severity:
     if kind in TAMPERED_KINDS:
@@ -145,23 +167,3 @@ def _is_of_another(check: StreamCheck, service: str) -> bool:
 
 def _opened(check: StreamCheck) -> str:
     return "" if check.opening is None else check.opening.opened
-
-
-def _stream_verdict(check: StreamCheck, tampered: set[str | None], incomplete: set[str | None]) -> StreamVerdict:
-    verdict: Status = "verified"
-    if check.stream in tampered:
-        verdict = "tampered"
-    elif check.stream in incomplete:
-        verdict = "incomplete"
-    return StreamVerdict(
-        stream=check.stream,
-        service=check.service,
-        first_seq=check.first_seq,
-        last_seq=check.last_seq,
-        records=check.records,
-        sealed=check.signed_seq,
-        closed=check.closed_at is not None,
-        opened=None if check.opening is None else check.opening.opened,
-        last_observed=check.last_observed or None,
-        verdict=verdict,
-    )

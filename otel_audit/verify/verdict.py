@@ -70,6 +70,8 @@ class StreamVerdict:
     sealed: int
     """Highest `seq` covered by a signature."""
     closed: bool
+    recovered: bool
+    """Ended by a later stream, because its process did not close it."""
     opened: str | None
     last_observed: str | None
     verdict: Status

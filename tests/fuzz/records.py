@@ -20,6 +20,7 @@ from otel_audit.evidence.canonical import decode
 from otel_audit.evidence.plain import read_plain
 from otel_audit.evidence.schema import record_schema
 from otel_audit.search.query import Query
+from otel_audit.search.selection import Found
 from otel_audit.sources.spill import key_of
 from otel_audit.verify.index import compare, expected_attributes
 from tests.vectors import make_vectors
@@ -56,7 +57,9 @@ def target(data: bytes) -> None:
     assert (stream, seq) == (members["stream"], members["seq"])
     _validator().validate(members)
     assert list(compare(members, expected_attributes(members))) == []
-    assert all(char.isprintable() for char in event_line(members, "sealed", _COLUMNS).plain)
+    assert all(
+        char.isprintable() for char in event_line(Found(stream, seq, data, members), "sealed", _COLUMNS).plain
+    )
     assert json.loads(escaped_json(data.decode())) == members
     _QUERY.is_by(members)
     _QUERY.matches(members)

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.test import Client, override_settings
 
 from otel_audit.testing import AuditLog, recording
+from otel_audit_django import accounts
 
 pytestmark = pytest.mark.usefixtures("django_audited")
 
@@ -62,6 +63,37 @@ def test_a_new_user_is_an_event_and_a_superuser_a_grant(django_audited: Any, aud
     assert roles == [["is_superuser"], ["is_staff"]]
     assert "hunter2" not in str(audit_log.bodies)
     assert "carol" not in str(audit_log.bodies)
+
+
+def test_a_role_of_the_projects_own_is_a_grant(django_audited: Any, audit_log: AuditLog) -> None:
+    from django.contrib.auth.models import User
+
+    carol: Any = User(username="carol")
+    carol.is_administrator = True
+    carol.save()
+
+    assert _said(audit_log) == [("user.create", "auth.User/1", "success"), ("user.grant", "auth.User/1", "success")]
+    assert audit_log.records[-1]["context"]["user.roles"] == ["is_administrator"]
+
+
+def test_accounts_are_found_where_a_test_has_made_their_application_unavailable(
+    django_audited: Any, audit_log: AuditLog
+) -> None:
+    """`TransactionTestCase.available_apps`: what is first saved then was an error, and accounts never heard of."""
+    from django.apps import apps
+    from django.contrib.auth.models import User
+
+    from tests.instrumentations.django_project.shop.models import Tag
+
+    accounts.forget()
+    apps.set_available_apps(["tests.instrumentations.django_project.shop"])
+    try:
+        Tag.objects.create(word="new")
+    finally:
+        apps.unset_available_apps()
+    User.objects.create_user("carol")
+
+    assert _said(audit_log) == [("user.create", "auth.User/1", "success")]
 
 
 def test_a_password_that_changes_is_an_update_without_it(log: AuditLog, alice: Any) -> None:

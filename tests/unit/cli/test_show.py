@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 import otel_audit
+from otel_audit.event import AuditEvent, Context
 from otel_audit.search.follow import Follower
 from otel_audit.search.query import Query
 from otel_audit.search.selection import Selection
@@ -111,6 +112,65 @@ def test_what_was_done_before_sign_in_is_found_under_the_user(cli: Cli, log: Pat
     assert [line.partition("Z  ")[2].split("  ")[0] for line in lines] == ["anonymous → alice", "alice", "alice"]
 
 
+@pytest.mark.parametrize("options", [["--event", "db.*"], ["--without", "http.*"]])
+def test_who_it_turned_out_to_be_is_known_whatever_is_left_out(cli: Cli, log: Path, options: list[str]) -> None:
+    lines = cli("show", *options).out.splitlines()
+
+    assert [line.partition("Z  ")[2].split("  ")[0] for line in lines[:2]] == ["anonymous → alice", "alice"]
+
+
+def test_whoever_it_turned_out_to_be_has_their_name(cli: Cli, state: Path) -> None:
+    otel_audit.configure(otel_audit.Settings(directory=state, service_name="shop"))
+    audit = otel_audit.get_audit_logger("test")
+    nobody, known = otel_audit.Actor("anonymous"), otel_audit.Actor("7", "user", "session", name="bob")
+    for event, actor in (("user.create", nobody), ("http.server.request", known)):
+        audit.emit_event(AuditEvent(event, "CREATE", "success", actor, trace_id=TRACE, span_id=TRACE[:16]))
+    otel_audit.shutdown()
+
+    assert "  anonymous → 7 (bob)  " in cli("show", "--event", "user.*").out
+
+
+@pytest.mark.parametrize(
+    ("context", "said"),
+    [
+        (
+            {
+                "db.row.fields": ("updated", "total", "note", "card"),
+                "db.row.old.total": "5",
+                "db.row.new.total": "6",
+                "db.row.old.card": "hash:1",
+                "db.row.new.card": "hash:2",
+                "db.row.new.note": "x" * 50,
+            },
+            f'card: another hash, note: "{"x" * 39}…", total: "5" → "6", updated  db.row',
+        ),
+        ({"db.row.fields": ("+tags",), "db.row.ids": ("1", "2", "3", "4")}, "+tags (1, 2, 3 and 1 more)  db.row"),
+        ({"db.row.fields": tuple("abcdefgh"), "audit.reason": "rolled-back"}, "and 2 more rolled-back  db.row"),
+        ({"user.granted": ("auth.Group/1", "auth.Group/2")}, "auth.Group/1, auth.Group/2  db.row"),
+    ],
+)
+def test_what_changed_stands_in_the_line(cli: Cli, state: Path, context: Context, said: str) -> None:
+    otel_audit.configure(otel_audit.Settings(directory=state, service_name="shop"))
+    source = otel_audit.Source("192.0.2.7", "ipv4")
+    otel_audit.get_audit_logger("test").emit_event(
+        AuditEvent("db.row", "UPDATE", "success", source=source, context=context)
+    )
+    otel_audit.shutdown()
+
+    assert cli("show").out.endswith(f"{said}\n")
+
+
+def test_where_a_sign_in_came_from_stands_in_the_line(cli: Cli, state: Path) -> None:
+    otel_audit.configure(otel_audit.Settings(directory=state, service_name="shop"))
+    source = otel_audit.Source("192.0.2.7", "ipv4")
+    otel_audit.get_audit_logger("test").emit_event(
+        AuditEvent("user.login_failed", "LOGIN", "failure", source=source)
+    )
+    otel_audit.shutdown()
+
+    assert cli("show").out.endswith("user.login_failed  from 192.0.2.7\n")
+
+
 def test_a_trace_is_a_tree_with_the_request_first(cli: Cli, log: Path) -> None:
     lines = cli("show", "--trace", TRACE).out.splitlines()
 
@@ -132,6 +192,8 @@ def test_a_trace_is_a_tree_with_the_request_first(cli: Cli, log: Path) -> None:
         (["--target", "db.table:customers"], 2),
         (["--outcome", "failure"], 1),
         (["--event", "db.*"], 2),
+        (["--without", "db.query", "--without", "http.*"], 1),
+        (["--event", "http.*", "--without", "*.request"], 0),
         (["--service", "shop"], 6),
         (["--since", "1h"], 6),
         (["--limit", "2"], 2),
@@ -140,7 +202,7 @@ def test_a_trace_is_a_tree_with_the_request_first(cli: Cli, log: Path) -> None:
 def test_conditions_choose(cli: Cli, log: Path, options: list[str], shown: int) -> None:
     ran = cli("show", "--json", *options)
 
-    assert (ran.status, len(ran.out.splitlines())) == (0, shown)
+    assert (ran.status, len(ran.out.splitlines())) == (0 if shown else 4, shown)
 
 
 @pytest.mark.parametrize(

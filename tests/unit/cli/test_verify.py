@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from otel_audit.cli.explanations import FINDINGS, WARNINGS
 from otel_audit.evidence.canonical import record_hash
 from otel_audit.verify.verdict import INCOMPLETE_KINDS, TAMPERED_KINDS, WARNING_KINDS
+from tests.archives import Archive
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Cli
@@ -158,6 +160,27 @@ def test_a_service_that_calls_itself_by_a_terminal_sequence_moves_no_cursor(cli:
     assert not {"\x1b", "\u202e"} & set(ran.out + ran.err + printed.out)
     assert r"\x1b[2J\u202ebank" in ran.out
     assert json.loads(printed.out)["streams"][0]["service"] == "\x1b[2J\u202ebank"
+
+
+def test_how_each_stream_ended_is_said(cli: Cli, tmp_path: Path) -> None:
+    archive = Archive()
+    crashed = archive.stream()
+    crashed.events(2)
+    keeper = archive.stream()
+    keeper.recover(crashed)
+    keeper.close()
+    archive.stream()
+    issuer = tmp_path / "issuer.pem"
+    issuer.write_bytes(archive.issuer.certificate.public_bytes(Encoding.PEM))
+    now = f"{archive.clock.moment + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"
+
+    ran = cli("verify", archive.write(tmp_path / "log"), "--trust", issuer, "--now", now)
+
+    assert [line.split()[-2] for line in ran.out.splitlines() if line.split()[1:2] == ["shop"]] == [
+        "recovered",
+        "closed",
+        "open",
+    ]
 
 
 def test_every_kind_of_finding_is_explained() -> None:
