@@ -57,9 +57,8 @@ def target(data: bytes) -> None:
     assert (stream, seq) == (members["stream"], members["seq"])
     _validator().validate(members)
     assert list(compare(members, expected_attributes(members))) == []
-    assert all(
-        char.isprintable() for char in event_line(Found(stream, seq, data, members), "sealed", _COLUMNS).plain
-    )
+    found = Found(members["stream"], members["seq"], data, members)
+    assert all(char.isprintable() for char in event_line(found, "sealed", _COLUMNS).plain)
     assert json.loads(escaped_json(data.decode())) == members
     _QUERY.is_by(members)
     _QUERY.matches(members)
