@@ -62,3 +62,16 @@ def duration(option: str, text: str | None) -> timedelta | None:
     if length > LONGEST:
         raise InvalidSetting(f"{option} '{text}': expected at most {LONGEST.days}d")
     return length
+
+
+def count(option: str, text: str | None) -> int | None:
+    """The number, 1 or more, that *text* names. None stays None.
+
+    Raises:
+        InvalidSetting: none, or one that no archive has so many records as.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < 1:
+        raise InvalidSetting(f"{option} '{text[:100]}': expected a number, 1 or more")
+    return int(text)

@@ -45,7 +45,8 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}")
+        now = "; run this as the user that it belongs to" if isinstance(error, PermissionError) else ""
+        return _complain(f"{where}{error.strerror or error}{now}")
     return status
 
 
@@ -57,11 +58,14 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if not arguments:
         _dispatch(["--help"])
         return USAGE
+    group = typer.main.get_command(app)
     try:
-        status = typer.main.get_command(app).main(list(arguments), prog_name="otel-audit", standalone_mode=False)
+        status = group.main(list(arguments), prog_name="otel-audit", standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
-        command = "otel-audit" if context is None else context.command_path
+        # typer 0.29: an option without its value does not say of which command
+        verb = [argument for argument in arguments[:1] if argument in getattr(group, "commands", ())]
+        command = " ".join(["otel-audit", *verb]) if context is None else context.command_path
         return _complain(f"{error.format_message().rstrip('.')}; {command} --help says what is accepted")
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):

@@ -16,12 +16,14 @@ from rich.text import Text
 from otel_audit.cli import terminal
 from otel_audit.cli.options import Json
 from otel_audit.cli.printed import printable
-from otel_audit.cli.reading import known_issuers, private_keys
+from otel_audit.cli.reading import check_directory, known_issuers, private_keys
 from otel_audit.errors import InvalidSetting
 from otel_audit.evidence.identity import create_issuer
 from otel_audit.settings import Settings
+from otel_audit.sources.files import read_small
 
 NOTHING = 4
+_MOST_PASSPHRASE_BYTES = 1023
 
 keys = typer.Typer(
     name="keys",
@@ -90,6 +92,7 @@ def show(json: Json = False) -> int:
     Exit status: 0 there is an issuer, 4 there is none yet.
     """
     settings = Settings.from_environ(os.environ)
+    check_directory(settings)
     issuers = known_issuers(settings)
     held = private_keys(settings)
     if json:
@@ -141,9 +144,14 @@ def _passphrase(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        passphrase = path.read_bytes().rstrip(b"\r\n")
+        passphrase = read_small(path, _MOST_PASSPHRASE_BYTES + 1).rstrip(b"\r\n")
     except OSError as error:
-        raise InvalidSetting(f"--passphrase-file '{path}': cannot be read ({error.strerror})") from error
+        raise InvalidSetting(
+            f"--passphrase-file '{path}': cannot be read ({error.strerror}); expected a file with the passphrase"
+        ) from error
+    if len(passphrase) > _MOST_PASSPHRASE_BYTES:
+        # openssl pem_local.h, PEM_BUFSIZE: what it cannot read back
+        raise InvalidSetting(f"--passphrase-file '{path}': expected at most {_MOST_PASSPHRASE_BYTES} bytes")
     if not passphrase:
         raise InvalidSetting(f"--passphrase-file '{path}': is empty; expected the passphrase")
     return passphrase

@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from rich.text import Text
 
+from otel_audit.cli import terminal
+from otel_audit.cli.printed import printable
 from otel_audit.errors import InvalidSetting, SourceError
 from otel_audit.evidence.identity import holds_private_key, local_issuers
 from otel_audit.settings import Settings
 from otel_audit.sources import Source, open_source
+from otel_audit.sources.files import read_small
+
+_MOST_PEM_BYTES = 16 << 20
+"""Ten thousand certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,25 @@ def open_reading(names: Sequence[str], trust: Sequence[str]) -> Reading:
     )
 
 
+def check_directory(settings: Settings) -> None:
+    """Refuse a state directory that is no directory: nothing would be found in it, which is not the truth.
+
+    Raises:
+        InvalidSetting: it is a file, or so; where there is nothing yet, that is well.
+    """
+    directory = settings.directory
+    if directory is not None and directory.exists() and not directory.is_dir():
+        raise InvalidSetting(f"OTEL_AUDIT_DIR='{directory}': expected a directory, and it is none")
+
+
+def remark_absence(settings: Settings) -> None:
+    """Say on standard error where there is no state directory yet: its name may be a slip."""
+    directory = settings.directory
+    if directory is not None and not directory.exists():
+        words = f"otel-audit: {printable(str(directory))} does not exist (yet); is OTEL_AUDIT_DIR the service's?"
+        terminal.say(terminal.remarks(), Text(words))
+
+
 def known_issuers(settings: Settings) -> tuple[x509.Certificate, ...]:
     """The issuers that this machine uses itself: its self-made one, and that of a configured file.
 
@@ -78,16 +104,17 @@ def private_keys(settings: Settings) -> tuple[x509.Certificate, ...]:
 def _configured(settings: Settings) -> tuple[x509.Certificate, ...]:
     if not settings.identity.startswith("file:"):
         return ()
-    # The first is the issuer itself; those above it are its business
-    return _certificates(Path(settings.identity.removeprefix("file:").split(",")[0]))[:1]
+    try:
+        # The first is the issuer itself; those above it are its business
+        return _certificates(Path(settings.identity.removeprefix("file:").split(",")[0]))[:1]
+    except SourceError as error:
+        raise SourceError(f"OTEL_AUDIT_IDENTITY: {error}") from error
 
 
 def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
     try:
-        return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
+        return tuple(x509.load_pem_x509_certificates(read_small(path, _MOST_PEM_BYTES)))
     except OSError as error:
-        raise SourceError(
-            f"{path}: cannot be read ({error.strerror}); expected a PEM certificate to trust"
-        ) from error
+        raise SourceError(f"{path}: cannot be read ({error.strerror}); expected a PEM certificate") from error
     except ValueError as error:
         raise SourceError(f"{path}: not a PEM certificate; otel-audit keys export prints one") from error

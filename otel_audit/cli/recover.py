@@ -19,6 +19,7 @@ from otel_audit.cli.arguments import duration
 from otel_audit.cli.foreground import beside, status
 from otel_audit.cli.options import Json
 from otel_audit.cli.printed import printable
+from otel_audit.cli.reading import check_directory, remark_absence
 from otel_audit.settings import Settings
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def recover(
 
     patience = PATIENCE if timeout is None else duration("--timeout", timeout) or timedelta(0)
     settings = Settings.from_environ(os.environ)
+    check_directory(settings)
+    remark_absence(settings)
     found = recover_all(settings)
     if not json:
         _print_ends(found)

@@ -11,6 +11,7 @@ from rich.text import Text
 from otel_audit.cli import terminal
 from otel_audit.cli.foreground import beside, status, stopped_by_signals
 from otel_audit.cli.options import Json
+from otel_audit.cli.reading import check_directory, remark_absence
 from otel_audit.errors import InvalidSetting
 from otel_audit.settings import Settings
 
@@ -51,6 +52,8 @@ def ship(
         raise InvalidSetting("OTEL_AUDIT_DIR=memory: nothing can be delivered from outside of a process")
     if settings.endpoint is None:
         raise InvalidSetting("OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT is not set: say where to, https://collector:4318")
+    check_directory(settings)
+    remark_absence(settings)
     delivering = Delivering(settings.endpoint, settings.attributes)
     shipper = Shipper(delivering, directory, lambda: recover(settings), Alarms())
     seen = -1

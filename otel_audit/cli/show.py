@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from otel_audit.cli import terminal
-from otel_audit.cli.arguments import moment
+from otel_audit.cli.arguments import count, moment
 from otel_audit.cli.event_line import Standing, columns_for, event_line
 from otel_audit.cli.options import Json, Service, Since, Sources, Trust, Until
 from otel_audit.cli.printed import escaped_json
@@ -62,7 +62,7 @@ def show(
     service: Service = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the N most recent.")] = None,
+    limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Only the N most recent.")] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on with what is written from now on, until Ctrl-C.")
     ] = False,
@@ -87,8 +87,7 @@ def show(
     unreadable, 4 nothing matches.
     """
     now = datetime.now(UTC)
-    if limit is not None and limit < 1:
-        raise InvalidSetting(f"--limit '{limit}': expected 1 or more")
+    most = count("--limit", limit)
     query = Query(
         actor=actor,
         action=action,
@@ -112,7 +111,7 @@ def show(
         verdict = _verify(reading, selection)
         last_seqs = {stream.stream: stream.last_seq for stream in verdict.streams}
         shown = _write(
-            selection.found(limit, last_seqs), _standings(verdict), is_tree=trace is not None, is_json=json
+            selection.found(most, last_seqs), _standings(verdict), is_tree=trace is not None, is_json=json
         )
         _remark(verdict, shown)
         if follow:

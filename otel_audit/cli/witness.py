@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from otel_audit.endpoint import without_credentials
 from otel_audit.errors import SourceError
+from otel_audit.sources.files import read_small
 from otel_audit.verify import Reference
 
 LONGEST_BYTES = 64 << 20
@@ -57,11 +58,10 @@ def _references(name: str, patience_s: float) -> Iterator[Reference]:
 
 def _read(name: str) -> bytes:
     try:
-        with Path(name).open("rb") as file:
-            return file.read(LONGEST_BYTES + 1)
+        return read_small(Path(name), LONGEST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SourceError(f"{name}: the witness cannot be read ({reason})") from error
+        raise SourceError(f"{name}: the witness cannot be read ({reason}); {_FORM}") from error
 
 
 def _asked(name: str, shown: str, patience_s: float) -> bytes:

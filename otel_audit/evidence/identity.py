@@ -204,15 +204,26 @@ def create_issuer(certificate: Path, key: Path, *, name: str, passphrase: bytes 
     """Make a new issuer in two new PEM files, the key with mode 0600, encrypted when a passphrase is given.
 
     Raises:
-        IdentityError: a file exists already, or cannot be written.
+        IdentityError: a file exists already, or cannot be written; then neither is made.
     """
     issued, private = _new_issuer(name, timedelta(days=3650))
     encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     try:
         _write_new(key, _private_pem(private, encryption), 0o600)
-        _write_new(certificate, issued.public_bytes(serialization.Encoding.PEM), 0o644)
+        try:
+            _write_new(certificate, issued.public_bytes(serialization.Encoding.PEM), 0o644)
+        except OSError:
+            key.unlink()  # alone it is of no use, and in the way of the next try
+            raise
     except FileExistsError as error:
-        raise IdentityError(f"{error.filename}: exists already; an issuer is never overwritten") from error
+        raise IdentityError(
+            f"{error.filename}: exists already; an issuer is never overwritten: name another directory, "
+            "or move this one's files away"
+        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise IdentityError(
+            f"{key.parent}: no such directory to make an issuer in; make it first, or name another"
+        ) from error
     except OSError as error:
         raise IdentityError(f"{error.filename}: cannot be written ({error.strerror})") from error
     return issued

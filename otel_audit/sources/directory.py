@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otel_audit.errors import SourceError
+from otel_audit.sources.files import open_regular
 from otel_audit.sources.lines import read_lines
 from otel_audit.sources.otlp_json import is_otlp_json, otlp_lanes
 from otel_audit.sources.source import Batch, Lane, LaneGone
@@ -50,7 +51,7 @@ def read_directory(path: str | os.PathLike[str]) -> DirectorySource:
 
 def _place(directory: Path) -> str | None:
     try:
-        with (directory / "place").open("rb") as file:
+        with open_regular(directory / "place") as file:
             return file.read(_MAX_PLACE_BYTES).decode("utf-8", "replace").strip() or None
     except FileNotFoundError:
         return None
@@ -149,12 +150,12 @@ def _file_lane(file: Path) -> FileLane:
 
 def _first_observed(file: Path) -> str:
     """Return `observed` of the first record, a hint for the order of reading; empty where it is not at hand."""
-    if file.suffix != ".jsonl" or not file.is_file():
+    if file.suffix != ".jsonl":
         return ""
     try:
-        with file.open("rb", buffering=0) as opened:
+        with open_regular(file) as opened:
             line = opened.read(_PEEK_BYTES).partition(b"\n")[0]
-    except OSError:
+    except (OSError, SourceError):
         # A hint: whatever is wrong with the file is reported when it is read.
         return ""
     match = _OBSERVED.search(line)

@@ -10,7 +10,6 @@ import errno
 import gzip
 import io
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import BinaryIO, cast
 
 from otel_audit.errors import SourceError
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
+from otel_audit.sources.files import open_regular
 from otel_audit.sources.zstandard_frames import FrameError, check_frames
 
 CHUNK_BYTES = 1 << 17
@@ -34,10 +34,7 @@ def read_lines(path: Path) -> Iterator[list[bytes]]:
         SourceError: the file cannot be read or unpacked.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            # Asked before it is opened: opening a pipe would wait for its writer.
-            raise SourceError(f"{path}: not a regular file")
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             if path.suffix == ".gz":
                 with gzip.open(file) as unpacked:
                     yield from _lines(cast("BinaryIO", unpacked), is_live=False)

@@ -6,16 +6,17 @@ verifier has them sorted on disk.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from otel_audit.errors import SourceError
+from otel_audit.sources.files import open_regular
 from otel_audit.sources.otlp_documents import read_documents
 from otel_audit.sources.otlp_records import records_of
 from otel_audit.sources.source import Attributes, Batch, Lane
@@ -177,13 +178,10 @@ def _opened(path: Path) -> BinaryIO:
 
     Raises:
         FileNotFoundError: it is not there.
-        SourceError: it cannot be opened.
+        SourceError: it is none, or cannot be opened.
     """
     try:
-        if not S_ISREG(path.stat().st_mode):
-            # Asked before it is opened: opening a pipe would wait for its writer.
-            raise SourceError(f"{path}: not a regular file")
-        return path.open("rb")
+        return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", open_regular(path))))
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -62,8 +62,9 @@ def doctor(json: Json = False) -> int:
             looks.append(Look("settings", "together", "wrong", str(error), "Correct them."))
     else:
         origins = settings.origins
-        looks += [look_at_policy(settings), *look_at_coverage(settings), *look_at_spool(settings)]
-        looks += [*look_at_identity(settings), *look_at_clock(settings)]
+        looks += [look_at_policy(settings), *look_at_coverage(settings)]
+        for area, look_at in (("spool", look_at_spool), ("identity", look_at_identity), ("clock", look_at_clock)):
+            looks += _seen(area, look_at(settings))
     looks += [*look_at_hooks(os.environ), *look_at_exporters(as_instrumented(os.environ))]
     looks += look_at_collector(os.environ)
     is_well = all(look.grade != "wrong" for look in looks)
@@ -73,6 +74,15 @@ def doctor(json: Json = False) -> int:
         _print_settings(origins)
         _print_looks(looks)
     return 0 if is_well else 1
+
+
+def _seen(area: str, looks: Iterator[Look]) -> Iterator[Look]:
+    """*looks*, and where this user is not let look any further, that."""
+    try:
+        yield from looks
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}"
+        yield Look(area, "access", "wrong", message, "Run this as the user that the service runs as.")
 
 
 def _document(is_well: bool, origins: Mapping[str, Origin], looks: Sequence[Look]) -> dict[str, Any]:

@@ -89,6 +89,9 @@ def look_at_spool(settings: Settings) -> Iterator[Look]:
             "spool", "directory", "note", "memory: records do not survive the process", "Set OTEL_AUDIT_DIR."
         )
         return
+    if directory.exists() and not directory.is_dir():
+        yield Look("spool", "directory", "wrong", f"{directory} is not a directory", "Set OTEL_AUDIT_DIR to one.")
+        return
     if not directory.exists():
         above = next(parent for parent in directory.parents if parent.exists())
         if above.is_dir() and os.access(above, os.W_OK | os.X_OK):

@@ -172,3 +172,13 @@ def test_recover_leaves_the_streams_of_living_processes_alone(cli: Cli, state: P
     otel_audit.shutdown()
 
     assert (ran.status, json.loads(ran.out)) == (0, {"ended": [], "delivery": None})
+
+
+def test_a_state_directory_that_is_a_file_is_wrong_and_the_rest_is_looked_at(cli: Cli, state: Path) -> None:
+    state.write_text("")
+
+    ran = cli("doctor")
+
+    assert ran.status == 1
+    assert f"WRONG directory: {state} is not a directory" in ran.out
+    assert "clock" in ran.out

@@ -54,6 +54,55 @@ def test_bad_usage_is_one_line_and_status_2(cli: Cli, arguments: list[str]) -> N
     assert "secret" not in ran.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["keys", "init", "missing"],
+            "missing: no such directory to make an issuer in; make it first, or name another",
+        ),
+        (["keys", "init", "file"], "file: no such directory to make an issuer in; make it first, or name another"),
+        (["verify", "--since"], "otel-audit verify --help says what is accepted"),
+        (["show", "--limit", "x"], "--limit 'x': expected a number, 1 or more"),
+        (["verify", "--witness", "missing"], "expected one <stream>:<seq>:<hash> a line"),
+        (["keys", "init", "--passphrase-file", "missing"], "expected a file with the passphrase"),
+    ],
+)
+def test_a_newcomer_s_mistake_is_answered_with_what_to_do(
+    cli: Cli, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert told in cli(*arguments).err
+
+
+@pytest.mark.parametrize("command", [["keys", "show"], ["recover"], ["ship", "--once"]])
+def test_a_state_directory_that_is_a_file_is_not_an_empty_one(
+    cli: Cli, state: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Once `recover` said that nothing was left open there."""
+    state.write_text("")
+    monkeypatch.setenv("OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+
+    ran = cli(*command)
+
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == f"otel-audit: OTEL_AUDIT_DIR='{state}': expected a directory, and it is none\n"
+
+
+@pytest.mark.parametrize("command", [["recover"], ["ship", "--once"]])
+def test_a_state_directory_that_does_not_exist_is_remarked_upon(
+    cli: Cli, state: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Before the first start that is well; a misspelt one in a cron job is not."""
+    monkeypatch.setenv("OTEL_AUDIT_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+
+    ran = cli(*command)
+
+    assert ran.status == 0
+    assert f"{state} does not exist (yet)" in " ".join(ran.err.split())
+
+
 def test_an_error_message_obeys_no_terminal_sequence(cli: Cli) -> None:
     assert cli("verify", "\x1b[2J\u202e").err.startswith(r"otel-audit: \x1b[2J\u202e: no such file")
 

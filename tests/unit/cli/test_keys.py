@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,3 +74,36 @@ def test_a_name_that_no_certificate_can_carry_is_refused(cli: Cli, tmp_path: Pat
 
     assert ran.status == 2
     assert not list(tmp_path.glob("*.pem"))
+
+
+def test_an_issuer_that_could_be_made_only_by_half_is_not_made(cli: Cli, tmp_path: Path) -> None:
+    """A key left behind alone would be refused by the next try, as one that exists already."""
+    (tmp_path / "issuer.pem").mkdir()
+
+    assert cli("keys", "init", tmp_path).status == 2
+    assert not (tmp_path / "issuer-key.pem").exists()
+
+
+@pytest.mark.parametrize("what", ["pipe", "zero"])
+def test_a_certificate_that_is_a_pipe_or_without_end_is_refused(cli: Cli, tmp_path: Path, what: str) -> None:
+    (tmp_path / "x.jsonl").write_text("")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+
+    ran = cli("verify", tmp_path / "x.jsonl", "--trust", tmp_path / what)
+
+    assert ran.status == 2
+    assert "not a PEM certificate" in ran.err
+
+
+def test_a_certificate_may_come_out_of_a_pipe(cli: Cli, log: Path) -> None:
+    """As in `--trust <(otel-audit keys export)`."""
+    exported = cli("keys", "export").out
+    reader, writer = os.pipe()
+    os.write(writer, exported.encode())
+    os.close(writer)
+
+    ran = cli("verify", log, "--trust", f"/dev/fd/{reader}")
+    os.close(reader)
+
+    assert (ran.status, ran.out[:8]) == (0, "VERIFIED")
