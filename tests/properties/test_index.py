@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otel_audit.verify.index import compare, expected_attributes
-from tests.second_verifier.attributes import agrees
+from tests.second_verifier.records import agrees
 
 RECORD: dict[str, Any] = {
     "schema": "otel-audit/1",
@@ -26,8 +26,10 @@ RECORD: dict[str, Any] = {
     "source": {"id": "198.51.100.7", "type": "ipv4"},
 }
 NAMES = ("http.route", "http_route", "flag", "sizes", "audit_action", "audit_actor_name", "audit_actor_id", "a.b_c")
-VALUES = st.sampled_from(["/a", "READ", "alice", "", "true", "1", 1, 0, True, False, [], [1, 2], [True], ["x"]])
-CHANGES = st.sampled_from(["keep", "text", "form", "cut", "other", "gone"])
+VALUES = st.sampled_from(
+    ["/a", "READ", "alice", "", "true", "1", 1, 0, True, False, [], [1, 2], [True], ["x"], ["<a&b>", "c"]]
+)
+CHANGES = st.sampled_from(["keep", "text", "go", "spaces", "form", "cut", "other", "gone"])
 OTHERS = st.sampled_from(["audit.actor.name", "audit.sequence.end", "audit.integrity.canonicalization", "a_b_c"])
 
 
@@ -38,6 +40,8 @@ OTHERS = st.sampled_from(["audit.actor.name", "audit.sequence.end", "audit.integ
     other=VALUES,
     more=st.dictionaries(OTHERS, VALUES | st.just("otel-audit/1"), max_size=2),
 )
+@example(context={"sizes": ["<&>", 1]}, is_signed=False, changes=["go"] * 24, other=1, more={})
+@example(context={"sizes": [1, 2]}, is_signed=False, changes=["spaces"] * 24, other=1, more={})
 def test_both_verifiers_say_the_same_of_an_index(
     context: dict[str, Any], is_signed: bool, changes: list[str], other: object, more: dict[str, object]
 ) -> None:
@@ -53,7 +57,10 @@ def changed(expected: dict[str, object], changes: list[str], other: object) -> d
     given: dict[str, object] = {}
     for (name, value), change in zip(expected.items(), changes, strict=False):
         text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-        said = {"text": text, "cut": text[:-1], "other": other}.get(change, value)
+        go = text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+        spaced = value if isinstance(value, str) else json.dumps(value)
+        spellings = {"text": text, "go": go, "spaces": spaced, "cut": text[:-1], "other": other}
+        said = spellings.get(change, value)
         if change != "gone":
             given[name.replace(".", "_") if change == "form" else name] = said
     return given

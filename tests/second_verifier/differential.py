@@ -209,7 +209,7 @@ def attributes(line: bytes, rng: Random) -> Mapping[str, object] | None:
         given = {name.replace(".", "_"): one for name, one in given.items()}
     for name in rng.sample(sorted(given), min(2, len(given))):
         value = given[name]
-        change = rng.choice(["keep", "drop", "cut", "other", "type"])
+        change = rng.choice(["keep", "drop", "cut", "other", "type", "spell"])
         if change == "drop":
             del given[name]
         elif change == "cut" and isinstance(value, str):
@@ -218,6 +218,8 @@ def attributes(line: bytes, rng: Random) -> Mapping[str, object] | None:
             given[name] = rng.choice(["", "x", 1, True, 1.0, ["x"], [], f"{value}x"])
         elif change == "type":
             given[name] = [value]
+        elif change == "spell":
+            given[name] = rng.choice(["{}", " {}", "{} "]).format(json.dumps(value, indent=rng.choice([None, 1])))
     if rng.random() < 0.3:
         extra = ["audit.actor.name", "audit.sequence.end", "audit.source.id", "http.route", "audit_actor_auth", "x"]
         extra += ["audit.integrity.canonicalization", "audit_integrity_value"]

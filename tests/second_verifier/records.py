@@ -135,7 +135,7 @@ def is_plain(value: Any, levels: int = 8) -> bool:
     return isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**53)
 
 
-@lru_cache(20_000)
+@lru_cache(2_000)
 def parse(body: bytes) -> Json | str:
     """The record, or why there is none. What repeats a member is spelt otherwise than what was read of it."""
     try:
@@ -205,8 +205,14 @@ def agrees(attributes: Mapping[str, object], record: Json) -> bool:
 
 
 def begins(given: object, value: object) -> bool:
-    """Integers, booleans and arrays also as their JSON text."""
+    """Integers, booleans and arrays also as their JSON text, that of an array in any spelling."""
     if value is None:
         return given in (None, "", False, "false")  # a column's default
+    if is_array(value) and isinstance(given, str):
+        try:
+            if jcs(json.loads(given)) == jcs(value):
+                return True
+        except (ValueError, RecursionError):
+            pass  # cut, or no JSON at all
     spelt = value if isinstance(value, str) else jcs(value).decode()
     return spelt.startswith(given) if isinstance(given, str) else json.dumps(given) == json.dumps(value)

@@ -340,6 +340,34 @@ def test_an_attribute_that_says_something_else_is_a_mismatch_and_a_cut_one_a_war
     assert verify_with(1, {"audit_sequence_end": False, "audit.actor.name": ""}) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ('["<a>&b","c"]', []),
+        (r'["\u003ca\u003e\u0026b","c"]', []),
+        ('[ "<a>&b",\n "c" ]', []),
+        (["<a>&b", "c"], []),
+        ('["<a>&b","c"', ["index-cut"]),
+        ('["<a>&b"]', ["index-mismatch"]),
+        ('["c","<a>&b"]', ["index-mismatch"]),
+        ('["<a>&b","c",1]', ["index-mismatch"]),
+        ("[" * 100_000, ["index-mismatch"]),
+        ('["\ud800"]', ["index-mismatch"]),
+    ],
+)
+def test_an_array_may_be_spelt_as_a_backend_spells_json(archive: Archive, given: object, found: list[str]) -> None:
+    """Go's encoding/json escapes what HTML means something by; a Collector stores arrays in that text."""
+    stream = archive.stream()
+    stream.event(context={"shop.tags": ["<a>&b", "c"]})
+    stream.close()
+    lane = archive.source().given[0]
+    beside = type(lane)(lane.name, lane.stream, lane.bodies, attributes=[None, {"shop.tags": given}, None])
+
+    verdict = archive.verify(source=type(archive.source())(given=[beside]))
+
+    assert [finding.kind for finding in verdict.findings if finding.seq == 2] == found
+
+
 def test_a_reference_is_read_strictly() -> None:
     text = f"{'ab' * 16}:17:{'cd' * 32}"
     assert str(Reference.parse(text)) == text
