@@ -27,6 +27,11 @@ def remarks() -> Console:
     return _console(stderr=True)
 
 
+def is_piped(console: Console) -> bool:
+    """Whether nothing says how wide a line may be: there is neither a terminal nor COLUMNS."""
+    return not (console.file.isatty() or os.environ.get("COLUMNS", "").isdigit())
+
+
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else PIPED_WIDTH

@@ -81,3 +81,52 @@ def test_what_a_disabled_hook_leaves_unaudited_is_named(folder: Path, coverage: 
     assert (ran.status, {model["statements"] for model in ran.found["models"]}) == (1, {False})
     assert {route["recorded"] for route in ran.found["routes"]} == {"full"}
     assert "model shop.Invoice: sqlite3 is not hooked" in ran.found["uncovered"]
+
+
+GUARDED = """\
+from django.contrib.auth.decorators import login_required, permission_required, user_passes_test
+from django.contrib.auth.mixins import LoginRequiredMixin, PermissionRequiredMixin, UserPassesTestMixin
+from django.urls import path
+from django.views import View
+
+class Signed(LoginRequiredMixin, View): pass
+class Permitted(PermissionRequiredMixin, View): permission_required = "shop.see"
+class Own(Permitted):
+    def has_permission(self): return True
+class Both(LoginRequiredMixin, Own): pass
+class Tested(UserPassesTestMixin, View):
+    def test_func(self): return True
+
+views = {kind.__name__: kind.as_view() for kind in (Signed, Permitted, Own, Both, Tested)}
+views["decorated"] = login_required(print)
+views["permitted"] = permission_required("shop.see")(print)
+views["tested"] = user_passes_test(lambda user: True)(print)
+urlpatterns = [path(name, view) for name, view in views.items()]
+"""
+SITE = """\
+SECRET_KEY = "k"
+ROOT_URLCONF = "urls"
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+"""
+
+
+def test_a_test_of_the_projects_own_may_let_nobody_in(folder: Path, coverage: Coverage) -> None:
+    (folder / "site_settings.py").write_text(SITE)
+    (folder / "urls.py").write_text(GUARDED)
+
+    ran = coverage("--json", DJANGO_SETTINGS_MODULE="site_settings")
+
+    assert dict(ran.routes("route", "identity")) == {
+        "/Signed": "required",
+        "/Permitted": "required",
+        "/Own": "possible",
+        "/Both": "required",
+        "/Tested": "possible",
+        "/decorated": "required",
+        "/permitted": "required",
+        "/tested": "possible",
+    }

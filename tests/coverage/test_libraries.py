@@ -36,6 +36,19 @@ def test_a_driver_without_an_instrumentation_counts_once_the_application_loads_i
     )
 
 
+def test_what_is_accepted_as_unaudited_fails_nothing_and_is_still_said(folder: Path, coverage: Coverage) -> None:
+    install(folder, "redis", "5.0")
+    (folder / "redis.py").write_text("")
+    (folder / "shop.py").write_text(f"import redis\n{FLASK}")
+    (folder / "own.py").write_text(f"import redis\nfrom _sqlite3 import connect as unaudited\n{FLASK}")
+
+    shop = coverage("shop:app", "--json", "--fail-on=uncovered", "--accept=redis", "--accept=celery")
+    own = coverage("own:app", "--json", "--fail-on=uncovered", "--accept=redis")
+
+    assert (shop.status, len(shop.found["uncovered"])) == (0, 1)
+    assert (own.status, len(own.found["uncovered"])) == (1, 2)
+
+
 def test_a_framework_outside_of_the_supported_range_is_uncovered(folder: Path, coverage: Coverage) -> None:
     install(folder, "flask", "2.2.5")
     (folder / "shop.py").write_text(FLASK)

@@ -137,6 +137,16 @@ def test_a_manifest_is_kept_and_what_differs_from_it_is_told(folder: Path, cover
     )
 
 
+def test_a_pipe_gets_each_row_in_one_line(folder: Path, coverage: Coverage) -> None:
+    (folder / "shop.py").write_text(FLASK + "app.add_url_rule('/' + 'long/' * 30, 'e' * 60, print)\n")
+
+    ran = coverage("shop:app", COLUMNS="")
+
+    (line,) = (line for line in ran.out.splitlines() if "/long" in line)
+    assert line.split()[0] == "/" + "long/" * 30
+    assert line.split()[-1] == "e" * 60
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_the_tables_fit_the_terminal(folder: Path, coverage: Coverage, columns: int) -> None:
     (folder / "shop.py").write_text(FLASK + "app.add_url_rule('/' + 'long/' * 30, 'e' * 60, print)\n")

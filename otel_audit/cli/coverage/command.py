@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -47,6 +47,14 @@ def coverage(
             "one; repeatable.",
         ),
     ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="LIBRARY",
+            help="A library that is known not to be audited, which --fail-on uncovered passes over; repeatable.",
+        ),
+    ] = None,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Keep what was found, for OTEL_AUDIT_COVERAGE.")
     ] = None,
@@ -71,6 +79,7 @@ def coverage(
     Examples:
       otel-audit coverage shop:app
       DJANGO_SETTINGS_MODULE=shop.settings otel-audit coverage --fail-on uncovered
+      otel-audit coverage shop:app --fail-on uncovered --accept celery
       otel-audit coverage shop:app --write coverage.json
       otel-audit coverage shop:app --check coverage.json --json
 
@@ -93,7 +102,7 @@ def coverage(
         terminal.write_json({**found, "sha256": digest} | ({} if kept is None else {"differences": differing}))
     else:
         print_coverage(found, digest, None if kept is None else differing)
-    if differing or any(_fails(what, found) for what in asked):
+    if differing or any(_fails(what, found, accept or ()) for what in asked):
         return 1
     return 0 if found["routes"] or found["models"] or found["strangers"] else NOTHING
 
@@ -105,9 +114,12 @@ def _asked(fail_on: list[str] | None) -> list[str]:
     return fail_on or []
 
 
-def _fails(what: str, found: Mapping[str, Any]) -> bool:
+def _fails(what: str, found: Mapping[str, Any], accepted: Collection[str]) -> bool:
     if what == "uncovered":
-        return bool(found["uncovered"])
+        libraries = {
+            f"{row['library']} {row['version']}: {row['why']}": row["library"] for row in found["libraries"]
+        }
+        return any(libraries.get(line) not in accepted for line in found["uncovered"])
     member, value = ("recorded", "skip") if what == "skipped" else ("identity", "nobody")
     return any(route[member] == value for route in found["routes"])
 

@@ -129,14 +129,10 @@ def _methods(view: Any) -> Iterator[str]:
 
 
 def _guards(view: Any, middleware: Sequence[type]) -> Iterator[Guard]:
-    from django.contrib.auth.mixins import AccessMixin
-
     yield from guards(view)
-    kind: Any = getattr(view, "view_class", None)
-    if any(hasattr(layer, "admin_site") or hasattr(layer, "model_admin") for layer in layers(view)) or (
-        isinstance(kind, type) and issubclass(kind, AccessMixin)
-    ):
+    if any(hasattr(layer, "admin_site") or hasattr(layer, "model_admin") for layer in layers(view)):
         yield Guard(_SIGN_IN, is_strict=True)
+    yield from _mixins(getattr(view, "view_class", None))
     is_project_wide = any(one.__name__ == "LoginRequiredMiddleware" for one in middleware)
     if is_project_wide and getattr(view, "login_required", True):
         yield Guard(_SIGN_IN, is_strict=True)
@@ -147,6 +143,18 @@ def _guards(view: Any, middleware: Sequence[type]) -> Iterator[Guard]:
         is_strict = any(getattr(one, "__name__", "") in ("IsAuthenticated", "IsAdminUser") for one in permissions)
         for authenticator in authenticators:
             yield Guard(f"rest_framework {authenticator.__name__}", is_strict)
+
+
+def _mixins(kind: Any) -> Iterator[Guard]:
+    """What a class-based view has inherited; a test of the project's own may let nobody in as well."""
+    from django.contrib.auth.mixins import AccessMixin, LoginRequiredMixin, PermissionRequiredMixin
+
+    if isinstance(kind, type) and issubclass(kind, AccessMixin):
+        asks_permission = (
+            issubclass(kind, PermissionRequiredMixin)
+            and kind.has_permission is PermissionRequiredMixin.has_permission
+        )
+        yield Guard(_SIGN_IN, is_strict=asks_permission or issubclass(kind, LoginRequiredMixin))
 
 
 def _possible(middleware: Sequence[type]) -> Iterator[str]:

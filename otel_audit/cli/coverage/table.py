@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +15,7 @@ from otel_audit.cli.printed import printable
 
 _WIDE = 110
 """Columns from which on there is room for endpoints."""
+_ENDLESS = 10_000
 _RECORDED = {
     "full": ("yes", "green"),
     "core": ("without context", "yellow"),
@@ -26,7 +29,12 @@ _ROWS = {"policy": "by the policy", "account": "as an account", "no": "as statem
 def print_coverage(found: Mapping[str, Any], digest: str, differing: Sequence[str] | None) -> None:
     """Print what was *found*, with the *digest* of its manifest, and what differs from a kept one."""
     console = terminal.answers()
-    for table in (_routes(found["routes"], is_wide=console.width >= _WIDE), _models(found["models"])):
+    is_wide = console.width >= _WIDE
+    tables = (_routes(found["routes"], is_wide=is_wide), _models(found["models"]))
+    if terminal.is_piped(console):
+        # one line a row, for whoever searches them
+        console.width = max(console.width, *(_width(console, table) for table in tables))
+    for table in tables:
         if table.row_count:
             console.print(table)
             console.print()
@@ -51,6 +59,10 @@ def print_coverage(found: Mapping[str, Any], digest: str, differing: Sequence[st
     if differing is not None and not differing:
         console.print(Text("Nothing differs from what was kept."))
     console.print(Text(f"SHA-256 {digest}", style="dim"))
+
+
+def _width(console: Console, table: Table) -> int:
+    return Measurement.get(console, console.options.update(max_width=_ENDLESS), table).maximum
 
 
 def _many(count: int, noun: str) -> str:

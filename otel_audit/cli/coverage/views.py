@@ -31,7 +31,13 @@ def guards(view: object) -> Iterator[Guard]:
         scope: dict[str, object] = getattr(function, "__globals__", {})
         extension = _GUARDS.get(str(scope.get("__name__")))
         if extension is not None:
-            yield Guard(extension, is_strict=not closure(function).get("optional"))
+            kept = closure(function)
+            yield Guard(extension, is_strict=not kept.get("optional") and _is_extensions_own(kept.get("test_func")))
+
+
+def _is_extensions_own(test: object) -> bool:
+    """Whether no test of the project's decides (`user_passes_test`), which may let nobody in as well."""
+    return test is None or getattr(test, "__module__", "") in _GUARDS
 
 
 def layers(view: object) -> Iterator[Any]:
