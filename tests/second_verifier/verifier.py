@@ -145,7 +145,7 @@ class Stream:
         self.start, self.is_cut = max(before, default=1), bool(after)
         self.hold(row for row in self.rows if row.seq == 1 or self.start <= row.seq <= min([NEVER, *after]))
         # Of what a run begins with, before the period, only chain and signature count.
-        self.run = [row for row in self.rows if row.seq > self.start or row.observed >= since]
+        self.run = [row for row in self.rows if self.start == 1 or row.seq > self.start]
 
 
 def verify(bodies: Sequence[Body], asked: Question) -> Answer:
