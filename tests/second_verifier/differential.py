@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from otel_audit.errors import AuditError
 from otel_audit.verify import Reference
 from otel_audit.verify import verify as verify_first
 from tests.attacks.host import Host
@@ -247,16 +248,19 @@ def ask_first(one: Case) -> Answer:
             f"lane {at}", None, [body.text for body in own], attributes=[body.attributes for body in own]
         )
         sources.append(MemorySource(given=[lane], name=f"source {at}", place=place))
-    verdict = verify_first(
-        sources,
-        trust=asked.anchors,
-        now=moment_of(asked.now),
-        grace=timedelta(microseconds=asked.grace // 1000),
-        keep=None if asked.keep is None else timedelta(microseconds=asked.keep // 1000),
-        witness=[Reference.parse(text) for text in asked.witnesses],
-        since=None if asked.since is None else moment_of(asked.since),
-        until=None if asked.until is None else moment_of(asked.until),
-    )
+    try:
+        verdict = verify_first(
+            sources,
+            trust=asked.anchors,
+            now=moment_of(asked.now),
+            grace=timedelta(microseconds=asked.grace // 1000),
+            keep=None if asked.keep is None else timedelta(microseconds=asked.keep // 1000),
+            witness=[Reference.parse(text) for text in asked.witnesses],
+            since=None if asked.since is None else moment_of(asked.since),
+            until=None if asked.until is None else moment_of(asked.until),
+        )
+    except AuditError as error:  # whatever the archive says, there is a verdict
+        return Answer(f"none, but {error}")
     answer = Answer(verdict.status, {stream.stream: stream.verdict for stream in verdict.streams})
     ranked = [
         (finding.stream, finding.seq, ORDER[finding.kind])
