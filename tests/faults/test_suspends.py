@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -30,7 +30,7 @@ def variables(sink: HttpSink, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def stopped(pids: Sequence[int]) -> Iterator[None]:
+def stopped(pids: Sequence[int]) -> Generator[None]:
     """Stop processes, and let them go on."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
