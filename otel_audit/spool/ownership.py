@@ -53,10 +53,11 @@ class Ownership:
         Raises:
             OSError: it cannot be renamed.
         """
-        self._path.parent.rename(directory)
-        del _held[str(self._path)]
-        self._path = directory / self._path.name
-        _held[str(self._path)] = self.descriptor
+        with _threads:  # who looks for crashed streams must not find the new name before it stands in `_held`
+            self._path.parent.rename(directory)
+            del _held[str(self._path)]
+            self._path = directory / self._path.name
+            _held[str(self._path)] = self.descriptor
 
     def renew(self) -> None:
         """Take a lock file that was made anew under the same path; the one that was unlinked is let go.
