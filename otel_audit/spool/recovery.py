@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from otel_audit.spool.ends import End, mark_ended, read_end, sync_segment
+from otel_audit.spool.ends import End, give_back_room, mark_ended, read_end, sync_segment
 from otel_audit.spool.layout import ENDED, UNLOCKED, segments, stream_directories, write_durably
 from otel_audit.spool.mentions import read_mentions
 from otel_audit.spool.ownership import acquire, is_held_here
@@ -84,6 +84,8 @@ def _recover(directory: Path, writer: Writer) -> End:
             tuple(sorted(mentions.retired)),
         )
     mark_ended(directory, end)
+    if tail is not None and tail.is_intact:  # what was altered keeps its time of change, too
+        give_back_room(tail.path)
     return end
 
 

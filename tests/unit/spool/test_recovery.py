@@ -251,3 +251,19 @@ def test_a_name_that_says_sig_inside_context_is_no_signature(process: Process, s
 
     assert tail is not None
     assert (tail.seq, tail.signed_seq) == (7, 2)
+
+
+def test_what_a_crashed_process_had_reserved_and_not_used_is_given_back(process: Process, spool: Path) -> None:
+    """A megabyte each: of children that die in a loop it would fill the volume, and be kept as long as they are."""
+    crashed = process()
+    crashed.record(EVENT)
+    stream = crash(crashed)
+    path = segment(spool, stream)
+    before = path.read_bytes()
+    if path.stat().st_blocks * 512 < 1 << 20:
+        pytest.skip(f"the filesystem of {spool} reserves no room")
+
+    process().keeper.recover()
+
+    assert path.stat().st_blocks * 512 < 1 << 16
+    assert path.read_bytes() == before
