@@ -50,6 +50,9 @@ KNOWN: dict[str, str] = {
 }
 """Distributions that serve requests or reach data, that this version does not hook, and their modules."""
 
+_INSTEAD = {"psycopg2": "; what goes through psycopg 3 does, which Django takes where it can import it"}
+"""By module, what there is besides."""
+
 Why: TypeAlias = Literal["", "no instrumentation", "disabled", "unsupported", "incomplete", "too early", "replaced"]
 
 
@@ -84,9 +87,8 @@ def installed_libraries(environ: Mapping[str, str]) -> Iterator[Library]:
     for name, module in KNOWN.items():
         installed = installed_version(name)
         if installed is not None:
-            yield Library(
-                name, installed, module, "no instrumentation", "what goes through it leaves no event of its own"
-            )
+            detail = f"what goes through it leaves no event of its own{_INSTEAD.get(module, '')}"
+            yield Library(name, installed, module, "no instrumentation", detail)
 
 
 def installed_version(library: str) -> str | None:

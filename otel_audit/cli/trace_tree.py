@@ -10,6 +10,7 @@ from rich.tree import Tree
 
 from otel_audit.cli.event_line import MARKS, OUTCOMES, Standing, details, who
 from otel_audit.cli.printed import printable
+from otel_audit.cli.terminal import is_piped
 from otel_audit.evidence.rfc3339 import unix_nanos
 from otel_audit.search.query import REQUEST
 from otel_audit.search.selection import Found
@@ -25,7 +26,7 @@ def print_traces(console: Console, found: Iterable[Found], standing: Callable[[F
         tree = Tree(Text(f"trace {printable(trace_id)}", style="bold"), guide_style="dim")
         for served in by_request(records):
             _add(tree, served, standing)
-        console.print(tree)
+        console.print(tree, soft_wrap=is_piped(console))  # a pipe gets each record in one line
     return sum(len(records) for records in traces.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,17 @@ def test_what_a_disabled_hook_leaves_unaudited_is_named(folder: Path, coverage: 
     assert (ran.status, {model["statements"] for model in ran.found["models"]}) == (1, {False})
     assert {route["recorded"] for route in ran.found["routes"]} == {"full"}
     assert "model shop.Invoice: sqlite3 is not hooked" in ran.found["uncovered"]
+
+
+def test_many_models_with_one_reason_are_one_line(folder: Path, coverage: Coverage) -> None:
+    ran = coverage(
+        DJANGO_SETTINGS_MODULE=f"{PROJECT}.settings",
+        SHOP_FOLDER=str(folder),
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="otel_audit_sqlite3",
+    )
+
+    (line,) = (line for line in ran.out.splitlines() if "sqlite3 is not hooked" in line)
+    assert re.fullmatch(r"  models admin.LogEntry(, [\w.]+){4} and \d+ more: sqlite3 is not hooked", line)
 
 
 GUARDED = """\

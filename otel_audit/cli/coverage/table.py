@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from otel_audit.cli.printed import printable
 _WIDE = 110
 """Columns from which on there is room for endpoints."""
 _ENDLESS = 10_000
+_SHOWN_MODELS = 5
 _RECORDED = {
     "full": ("yes", "green"),
     "core": ("without context", "yellow"),
@@ -46,7 +47,7 @@ def print_coverage(found: Mapping[str, Any], digest: str, differing: Sequence[st
         terminal.say(console, Text(f"No route and no model was found{hint}."))
     if uncovered:
         console.print(Text(f"{_many(len(uncovered), 'thing')} not audited:", style="bold red"))
-        for line in uncovered:
+        for line in _gathered(uncovered):
             terminal.say(console, Text(printable(line)), 2)
     elif found["routes"] or found["models"]:
         left_out = sum(route["recorded"] == "skip" for route in found["routes"])
@@ -67,6 +68,21 @@ def _width(console: Console, table: Table) -> int:
 
 def _many(count: int, noun: str) -> str:
     return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
+def _gathered(uncovered: Sequence[str]) -> Iterator[str]:
+    """The lines, with those of many models that have the same reason in one; `--json` has them all."""
+    models: dict[str, list[str]] = {}
+    for line in uncovered:
+        if line.startswith("model "):
+            name, _, reason = line.removeprefix("model ").partition(": ")
+            models.setdefault(reason, []).append(name)
+        else:
+            yield line
+    for reason, names in models.items():
+        more = f" and {len(names) - _SHOWN_MODELS} more" if len(names) > _SHOWN_MODELS else ""
+        kind = "model" if len(names) == 1 else "models"
+        yield f"{kind} {', '.join(names[:_SHOWN_MODELS])}{more}: {reason}"
 
 
 def _table(*columns: str) -> Table:

@@ -184,6 +184,17 @@ def test_a_trace_is_a_tree_with_the_request_first(cli: Cli, log: Path) -> None:
     assert re.fullmatch(r"    └── .* ms  alice  READ customers  success  SELECT customers  db.query", lines[3])
 
 
+def test_a_pipe_gets_each_record_of_a_trace_in_one_line(cli: Cli, state: Path) -> None:
+    otel_audit.configure(otel_audit.Settings(directory=state, service_name="shop"))
+    said = {"db.query.summary": "SELECT " + " ".join(f"table_{number}" for number in range(30))}
+    otel_audit.get_audit_logger("test").emit_event(
+        AuditEvent("db.query", "READ", "success", trace_id=TRACE, span_id=TRACE[:16], context=said)
+    )
+    otel_audit.shutdown()
+
+    assert len(cli("show", "--trace", TRACE).out.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "shown"),
     [
