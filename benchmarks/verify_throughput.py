@@ -2,7 +2,9 @@
 
     python benchmarks/verify_throughput.py [records]
 
-Beside it the floor: the least that any Python verifier does with a record (parse, write again, hash, tree).
+Beside it the floor: the least that any Python verifier does with a record (parse, write again, hash, tree). Then a
+tenth of the records as the Collector's file exporter leaves them, their attributes compared: of one stream, and of
+two in turn, which are sorted first; and what parsing such files takes by itself.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -23,9 +25,10 @@ from cryptography.x509 import Certificate
 
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.merkle import Tree
-from otel_audit.sources import read_directory
+from otel_audit.sources import open_source
 from otel_audit.verify import verify
 from tests.archives import Archive, Stream, rfc3339
+from tests.otlp_json_files import log_record, request
 
 RECORDS = 200_000
 SEAL_EVERY = 1_000
@@ -36,20 +39,26 @@ PROCESSES = 2
 def write(records: int, directory: Path) -> tuple[Archive, Path]:
     """Write one closed stream below *directory*; chain and tree by our own code: the tests' writer is slow."""
     archive = Archive()
+    append(archive, records, directory)
+    return archive, directory
+
+
+def append(archive: Archive, records: int, directory: Path) -> Path:
+    """Write another closed stream of *archive* below *directory*; returns its file."""
     stream = archive.stream()
-    where = directory / stream.directory
-    where.mkdir(parents=True)
+    path = directory / stream.directory / "000000000001.jsonl"
+    path.parent.mkdir(parents=True)
     tree = Tree()
     prev = sha256(stream.records[0])
     tree.append(prev.digest())
-    with (where / "000000000001.jsonl").open("wb") as file:
+    with path.open("wb") as file:
         file.write(stream.records[0] + b"\n")
         for seq in range(2, records + 1):
             body = next_record(stream, seq, prev.hexdigest(), tree, is_last=seq == records)
             file.write(body + b"\n")
             prev = sha256(body)
             tree.append(prev.digest())
-    return archive, directory
+    return path
 
 
 def next_record(stream: Stream, seq: int, prev: str, tree: Tree, *, is_last: bool) -> bytes:
@@ -100,6 +109,14 @@ def next_record(stream: Stream, seq: int, prev: str, tree: Tree, *, is_last: boo
     )
 
 
+def write_otlp_json(bodies: Sequence[bytes], file: Path) -> None:
+    """Write *bodies* as requests of 500, as a Collector's file exporter does."""
+    with file.open("wb") as written:
+        for at in range(0, len(bodies), 500):
+            records = [log_record(body) for body in bodies[at : at + 500]]
+            written.write(orjson.dumps(request(records)) + b"\n")
+
+
 def floor(file: Path) -> None:
     """Parse, write again, hash, tree."""
     leaves: list[bytes] = []
@@ -127,7 +144,7 @@ def best(work: Callable[[], object]) -> float:
 class Whole:
     """Verifies an archive that is whole; a value, so that another process can be given it."""
 
-    directory: Path
+    path: Path
     issuer: Certificate
     now: datetime
     records: int
@@ -138,7 +155,7 @@ class Whole:
         Raises:
             SystemExit: the verdict is another than `verified`.
         """
-        verdict = verify([read_directory(self.directory)], trust=[self.issuer], now=self.now)
+        verdict = verify([open_source(str(self.path))], trust=[self.issuer], now=self.now)
         if verdict.status != "verified" or verdict.records != self.records:
             raise SystemExit(f"expected verified: {verdict}")
 
@@ -160,6 +177,22 @@ def side_by_side(work: Callable[[], None]) -> float:
     return min(taken)
 
 
+def over_otlp(records: int, directory: Path) -> str:
+    """The figures of OTLP-JSON; writes below *directory*."""
+    file = directory / "audit.otlp.jsonl"
+    lines: list[str] = []
+    for streams in (1, 2):
+        archive = Archive()
+        written = [append(archive, records // streams, directory / str(streams)) for _ in range(streams)]
+        bodies = [path.read_bytes().splitlines() for path in written]
+        write_otlp_json([body for bodies_in_turn in zip(*bodies, strict=True) for body in bodies_in_turn], file)
+        now = archive.clock.moment + timedelta(seconds=1)
+        taken = best(Whole(file, archive.issuer.certificate, now, records))
+        lines.append(f"OTLP-JSON, streams: {streams}: {records / taken:10,.0f} records/s")
+    bare = best(lambda: [orjson.loads(line) for line in file.read_bytes().splitlines()])
+    return "\n".join([*lines, f"OTLP-JSON, parsing alone: {records / bare:10,.0f} records/s"])
+
+
 def main() -> None:
     """Write, measure, print."""
     records = int(sys.argv[1]) if len(sys.argv) > 1 else RECORDS
@@ -172,10 +205,13 @@ def main() -> None:
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         together = side_by_side(whole)
         bare = best(lambda: floor(file))
-        print(f"{records} records of {file.stat().st_size // records} bytes")
+        size = file.stat().st_size // records
+        otlp_json = over_otlp(records // 10, Path(temporary))
+    print(f"{records} records of {size} bytes")
     print(f"verify: {records / ours:10,.0f} records/s   memory grew by {grown / 1024:.1f} MiB")
     print(f"{PROCESSES} processes: {PROCESSES * records / together:,.0f} records/s")
     print(f"floor:  {records / bare:10,.0f} records/s")
+    print(otlp_json)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from otel_audit.sources import Batch, Lane
+from otel_audit.sources.source import Differs
 from otel_audit.sources.spill import reorder
 
 
@@ -39,5 +40,5 @@ class MemorySource:
             yield MemoryLane(self.name, None, self.bodies)
         yield from self.given
 
-    def reorder(self, lanes: Sequence[Lane]) -> Iterator[Lane]:
-        yield from reorder(lanes)
+    def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterator[Lane]:
+        yield from reorder(lanes, differs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from otel_audit.sources.source import Batch, Lane, Source
+from otel_audit.sources.source import Batch, Differs, Lane, Source
 
 Look = Callable[[bytes], None]
 
@@ -34,9 +34,9 @@ class _WatchedSource:
     def lanes(self) -> Iterator[Lane]:
         return (_WatchedLane(lane, self._look) for lane in self._source.lanes())
 
-    def reorder(self, lanes: Sequence[Lane]) -> Iterator[Lane]:
+    def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterator[Lane]:
         inner = [lane.unwatched if isinstance(lane, _WatchedLane) else lane for lane in lanes]
-        return (_WatchedLane(lane, self._look) for lane in self._source.reorder(inner))
+        return (_WatchedLane(lane, self._look) for lane in self._source.reorder(inner, differs))
 
 
 class _WatchedLane:

@@ -16,7 +16,7 @@ from otel_audit.errors import SourceError
 from otel_audit.sources.files import open_regular
 from otel_audit.sources.lines import read_lines
 from otel_audit.sources.otlp_json import is_otlp_json, otlp_lanes
-from otel_audit.sources.source import Batch, Lane, LaneGone
+from otel_audit.sources.source import Batch, Differs, Lane, LaneGone
 from otel_audit.sources.spill import key_of, reorder
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -123,13 +123,13 @@ class DirectorySource:
                 for file in files:
                     yield _file_lane(file)
 
-    def reorder(self, lanes: Sequence[Lane]) -> Iterable[Lane]:
+    def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
         """Sort on disk.
 
         Raises:
             SourceError: there is no room for it.
         """
-        return reorder(lanes)
+        return reorder(lanes, differs)
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:

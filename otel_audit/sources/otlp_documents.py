@@ -23,16 +23,13 @@ import orjson
 from otel_audit.errors import SourceError
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
 from otel_audit.sources.lines import CHUNK_BYTES, Growing, unpack_zstd
+from otel_audit.sources.otlp_plain import read_plain_request
+from otel_audit.sources.otlp_values import DENSE_BYTES, is_dense
+from otel_audit.sources.source import Attributes
 from otel_audit.sources.zstandard_frames import FrameError, check_frames
 
 MAX_DOCUMENT_BYTES = 40 << 20
 """One line. The OTLP receiver takes requests of 20 MiB by HTTP, 4 by gRPC, and ours grow 1.6-fold as JSON."""
-
-_DENSE_BYTES = 1 << 20
-_BYTES_A_VALUE = 5
-"""A longer line with more values than one in so many bytes is no request: `[],[],…` of 40 MiB took 1.4 GB to
-parse, and the densest that can be honest, arrays of digits as attributes, has one in 5.7."""
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 # An unescaped quote stands in no JSON string: wherever this occurs, a document begins.
 _BEGINNING = re.compile(rb'\{"resource(?:Logs|Spans|Metrics|Profiles)":')
@@ -50,6 +47,8 @@ class Document(NamedTuple):
     """As JSON has it; None where it is broken."""
     beginning: bytes
     """Of its text, as much as tells that it is no record."""
+    records: list[tuple[bytes, Attributes]] | None = None
+    """Our log records in it, where they were read already."""
 
 
 def read_documents(file: BinaryIO, path: Path) -> Iterator[Document]:
@@ -102,6 +101,10 @@ def _of_line(line: bytes, size: int, *, is_ended: bool) -> Iterator[Document]:
     if size > MAX_DOCUMENT_BYTES:
         yield _broken(line)
         return
+    records = read_plain_request(line)
+    if records is not None:
+        yield Document(None, b"", records)
+        return
     members = _parse(line)
     if members is not None:
         yield Document(members, line[:100])
@@ -118,16 +121,12 @@ def _of_line(line: bytes, size: int, *, is_ended: bool) -> Iterator[Document]:
 
 
 def _parse(text: bytes) -> object:
-    if len(text) > _DENSE_BYTES and _is_dense(text, len(text)) and _is_dense(_STRING.sub(b"", text), len(text)):
+    if len(text) > DENSE_BYTES and is_dense(text):
         return None
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:  # also too deep, and not UTF-8
         return None
-
-
-def _is_dense(text: bytes, size: int) -> bool:
-    return sum(map(text.count, (b"{", b"[", b","))) * _BYTES_A_VALUE > size
 
 
 def _broken(text: bytes) -> Document:

@@ -19,7 +19,7 @@ from otel_audit.errors import SourceError
 from otel_audit.sources.files import open_regular
 from otel_audit.sources.otlp_documents import read_documents
 from otel_audit.sources.otlp_records import records_of
-from otel_audit.sources.source import Attributes, Batch, Lane
+from otel_audit.sources.source import Attributes, Batch, Differs, Lane
 from otel_audit.sources.spill import reorder
 
 # timberjack 1.4 backupName: <name>-<time>-<reason><ext>; lumberjack, before it: <name>-<time><ext>. What an
@@ -80,13 +80,13 @@ class OtlpJsonSource:
             below.sort()
             yield from otlp_lanes(Path(directory), names)
 
-    def reorder(self, lanes: Sequence[Lane]) -> Iterable[Lane]:
+    def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
         """Sort on disk: a Collector's file holds the streams of many processes.
 
         Raises:
             SourceError: there is no room for it.
         """
-        return reorder(lanes)
+        return reorder(lanes, differs)
 
 
 def otlp_lanes(directory: Path, names: Iterable[str]) -> Iterator[Lane]:

@@ -6,21 +6,15 @@ the rest is not looked at. A record of ours that was made to look like another's
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, cast
 
 import orjson
 
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES
 from otel_audit.sources.otlp_documents import Document
+from otel_audit.sources.otlp_values import is_ours, log_records_of, member_of, value_of
 from otel_audit.sources.source import Attributes
-
-_SCHEMA_ATTRIBUTES = ("audit.schema.version", "audit_schema_version")
-_OURS = "otel-audit/"
-_MEMBER = f'"schema":"{_OURS}'
-_INTEGER = re.compile(r"-?[0-9]{1,19}")
-_OTHER = {"other": "a map, bytes, a float, or nothing"}
 
 
 def records_of(document: Document) -> Iterator[tuple[bytes, Attributes | None]]:
@@ -28,36 +22,23 @@ def records_of(document: Document) -> Iterator[tuple[bytes, Attributes | None]]:
 
     An attribute that no record can have is given a value that equals nothing.
     """
+    if document.records is not None:
+        yield from document.records
+        return
     if document.members is None:
         yield document.beginning, None
         return
-    for resource_logs in _members_of(document.members, "resourceLogs"):
-        for scope_logs in _members_of(resource_logs, "scopeLogs"):
-            for record in _members_of(scope_logs, "logRecords"):
-                if not isinstance(record, dict):
-                    continue
-                members = cast("dict[str, object]", record)
-                body = _member(members.get("body"), "stringValue")
-                attributes = _attributes(members.get("attributes"))
-                if isinstance(body, str):
-                    if _is_ours(attributes) or (body[:1] == "{" and _MEMBER in body):
-                        yield body.encode()[: MAX_RECORD_BYTES + 1], attributes
-                elif _is_ours(attributes):
-                    # Whatever it was made into: no record
-                    yield orjson.dumps(members.get("body"))[: MAX_RECORD_BYTES + 1], attributes
-
-
-def _is_ours(attributes: Attributes) -> bool:
-    return any(str(attributes.get(name, "")).startswith(_OURS) for name in _SCHEMA_ATTRIBUTES)
-
-
-def _member(value: object, name: str) -> object:
-    return cast("dict[str, object]", value).get(name) if isinstance(value, dict) else None
-
-
-def _members_of(value: object, name: str) -> Sequence[object]:
-    member = _member(value, name)
-    return cast("list[object]", member) if isinstance(member, list) else ()
+    for log_records in log_records_of(document.members):
+        for record in log_records:
+            if not isinstance(record, dict):
+                continue
+            members = cast("dict[str, object]", record)
+            body = member_of(members.get("body"), "stringValue")
+            attributes = _attributes(members.get("attributes"))
+            if is_ours(body, attributes):
+                # One that was made into something else is no record
+                text = body.encode() if isinstance(body, str) else orjson.dumps(members.get("body"))
+                yield text[: MAX_RECORD_BYTES + 1], attributes
 
 
 def _attributes(given: object) -> Attributes:
@@ -68,41 +49,9 @@ def _attributes(given: object) -> Attributes:
     for pair in pairs:
         if pair.__class__ is not dict or (key := pair.get("key")).__class__ is not str:
             continue
-        value = pair.get("value")
-        # Most are strings, and reading is mostly this loop: no call for them
-        if value.__class__ is dict and len(value) == 1 and value.get("stringValue").__class__ is str:
-            said: object = value["stringValue"]
-        else:
-            said = _value(value)
+        said = value_of(pair.get("value"))
         if key in attributes and (attributes[key] != said or attributes[key].__class__ is not said.__class__):
             # Which of the two a backend shows is its own choice; only the same twice is no lie
             said = {"other": "given twice, with two values"}
         attributes[key] = said
     return attributes
-
-
-def _value(value: object) -> object:
-    """What an AnyValue says; of what no record can say, only that, so that nothing deep is handed on."""
-    members = cast("dict[str, object]", value) if isinstance(value, dict) else None
-    if members is not None and len(members) > 1:
-        return _OTHER  # which of them is said is each reader's own choice
-    return _one_value(members)
-
-
-def _one_value(value: object) -> object:
-    said = _member(value, "stringValue")
-    if isinstance(said, str):
-        return said
-    said = _member(value, "intValue")
-    if isinstance(said, str) and _INTEGER.fullmatch(said):  # OTLP-JSON: 64 bits are a string
-        return int(said)
-    if isinstance(said, int) and not isinstance(said, bool):
-        return said
-    said = _member(value, "boolValue")
-    if isinstance(said, bool):
-        return said
-    said = _member(value, "arrayValue")
-    if isinstance(said, dict):
-        elements = _members_of(cast("object", said), "values")
-        return [_OTHER if _member(element, "arrayValue") is not None else _value(element) for element in elements]
-    return _OTHER

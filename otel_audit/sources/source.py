@@ -6,12 +6,15 @@ to be one stream in order is read again through `reorder`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 Attributes = Mapping[str, object]
-"""OTLP attributes of a log record by name, as a backend gives them back."""
+"""OTLP attributes of a log record by name, as a backend gives them back; integers of 64 bits."""
+
+Differs = Callable[[bytes, Attributes], bool]
+"""Whether there is anything to be said of the attributes beside a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,10 @@ class Source(Protocol):
         """
         ...
 
-    def reorder(self, lanes: Sequence[Lane]) -> Iterable[Lane]:
+    def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
         """Return what is in *lanes*, own ones, as one lane a stream in `seq` order, and one of what fits none.
+
+        Attributes that do not differ from their body may be left out: there is nothing to be said of them.
 
         Raises:
             SourceError: there is no room to sort it.

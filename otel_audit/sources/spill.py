@@ -6,13 +6,14 @@ holds what memory should not; the file is removed with its last lane.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
+import orjson
+
 from otel_audit.errors import SourceError
-from otel_audit.sources.source import Attributes, Batch, Lane
+from otel_audit.sources.source import Attributes, Batch, Differs, Lane
 
 _SCHEMA_AND_SEQ = b'"schema":"otel-audit/1","seq":'
 _STREAM = b'"stream":"'
@@ -22,8 +23,8 @@ _BATCH = 1_000
 class Spill:
     """Bodies on disk, given back one lane a stream."""
 
-    def __init__(self, lanes: Iterable[Lane]) -> None:
-        """Read *lanes* through and sort them.
+    def __init__(self, lanes: Iterable[Lane], differs: Differs) -> None:
+        """Read *lanes* through and sort them; of attributes those that are different are kept.
 
         Raises:
             SourceError: one cannot be read, or there is no room for the temporary file.
@@ -31,11 +32,11 @@ class Spill:
         try:
             # No name: a temporary database of our own, on disk once it outgrows its cache, unlinked by SQLite.
             self._database = sqlite3.connect("", check_same_thread=False)
-            self._database.execute("CREATE TABLE body (stream TEXT, seq INTEGER, body BLOB, attributes TEXT)")
+            self._database.execute("CREATE TABLE body (stream TEXT, seq INTEGER, body BLOB, attributes BLOB)")
             for lane in lanes:
                 for batch in lane.batches():
-                    self._database.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", _rows(batch))
-            self._database.execute("CREATE INDEX by_seq ON body (stream, seq, body)")
+                    self._database.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", _rows(batch, differs))
+            self._database.execute("CREATE INDEX by_seq ON body (stream, seq)")
             self._database.commit()
         except sqlite3.Error as error:
             raise SourceError(
@@ -58,7 +59,7 @@ class Spill:
                 "SELECT body, attributes FROM body WHERE stream IS ? ORDER BY seq, body", (stream,)
             )
             while rows := cursor.fetchmany(_BATCH):
-                attributes = [None if text is None else cast("Attributes", json.loads(text)) for _, text in rows]
+                attributes = [None if text is None else cast("Attributes", orjson.loads(text)) for _, text in rows]
                 yield Batch([body for body, _ in rows], attributes if any(attributes) else None)
         except sqlite3.Error as error:
             raise SourceError(f"the temporary file of a sorted source cannot be read: {error}") from error
@@ -78,20 +79,23 @@ class SpilledLane:
         return self._spill.read(self.stream)
 
 
-def reorder(lanes: Sequence[Lane]) -> Iterable[Lane]:
+def reorder(lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
     """Return what is in *lanes* as one lane a stream; the body of `Source.reorder` for a source of any kind.
 
     Raises:
         SourceError: there is no room to sort it.
     """
-    return Spill(lanes).lanes(", ".join(lane.name for lane in lanes[:3]) + (" …" if len(lanes) > 3 else ""))
+    return Spill(lanes, differs).lanes(
+        ", ".join(lane.name for lane in lanes[:3]) + (" …" if len(lanes) > 3 else "")
+    )
 
 
-def _rows(batch: Batch) -> Iterator[tuple[str | None, int, bytes, str | None]]:
+def _rows(batch: Batch, differs: Differs) -> Iterator[tuple[str | None, int, bytes, bytes | None]]:
     for at, body in enumerate(batch.bodies):
         stream, seq = key_of(body)
         attributes = batch.attributes[at] if batch.attributes is not None else None
-        yield stream, seq, body, None if attributes is None else json.dumps(attributes)
+        is_kept = attributes is not None and differs(body, attributes)
+        yield stream, seq, body, orjson.dumps(attributes) if is_kept else None
 
 
 def key_of(body: bytes) -> tuple[str | None, int]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+import orjson
+
 from otel_audit.evidence.canonical import decode
 from otel_audit.evidence.record import problem
 from otel_audit.sources.source import Attributes, Lane
@@ -102,10 +104,12 @@ def _check_lane(check: StreamCheck, own: OwnLane, tally: Tally, progress: Callab
         bodies, attributes = batch.bodies, batch.attributes
         at = 0
         while at < len(bodies):
-            run = check.plain_run() if attributes is None else None
+            run = check.plain_run()
             if run is not None:
-                at = follow(run, bodies, at)
+                start, at = at, follow(run, bodies, at)
                 check.take_run(run)
+                if attributes is not None:
+                    _compare_run(check, bodies[start:at], attributes[start:at])
                 if at == len(bodies):
                     break
             beside = None if attributes is None else attributes[at]
@@ -118,6 +122,14 @@ def _check_lane(check: StreamCheck, own: OwnLane, tally: Tally, progress: Callab
         at_batch += len(bodies)
         if progress is not None:
             progress(len(bodies))
+
+
+def _compare_run(check: StreamCheck, bodies: Sequence[bytes], attributes: Sequence[Attributes | None]) -> None:
+    """Compare the index of a run of records that *check* has just taken."""
+    for seq, (body, beside) in enumerate(zip(bodies, attributes, strict=True), check.last_seq + 1 - len(bodies)):
+        if beside is not None:
+            for kind, message in compare(orjson.loads(body), beside):
+                check.note_index(kind, seq, message)
 
 
 def _parsed(

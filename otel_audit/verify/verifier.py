@@ -20,6 +20,7 @@ from otel_audit.sources.chain import chain, first_key
 from otel_audit.sources.source import Lane, LaneGone, Source
 from otel_audit.verify.certificates import anchors
 from otel_audit.verify.conclusion import Conclusion
+from otel_audit.verify.index import differs
 from otel_audit.verify.reading import Disorder, OwnLane, Tally, check_stream
 from otel_audit.verify.reference import Reference
 from otel_audit.verify.resolve import Streams, Surroundings, newest_first
@@ -145,7 +146,7 @@ class _Reading:
             while not self._read(stream):
                 again.add(stream)
         for at, lanes in list(self._disordered.items()):
-            for lane in self._sources[at].reorder(lanes):
+            for lane in self._sources[at].reorder(lanes, differs):
                 if lane.stream is None:
                     self._lone_tallies.append(_tally_all(lane))
                 else:

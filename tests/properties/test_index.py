@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from otel_audit.verify.index import compare, expected_attributes
+from otel_audit.verify.index import compare, differs, expected_attributes
 from tests.second_verifier.records import agrees
 
 RECORD: dict[str, Any] = {
@@ -88,3 +88,24 @@ def test_what_python_takes_for_equal_is_a_mismatch_where_its_type_is_another(val
     m = RECORD | {"context": {"count": value}}
 
     assert [kind for kind, _ in compare(m, {"count": told})] == ["index-mismatch"]
+
+
+JSON = st.recursive(
+    VALUES | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*RECORD, *NAMES]), inner, max_size=5)
+    ),
+)
+
+
+@given(st.dictionaries(st.sampled_from([*RECORD, "context", "sig"]), JSON, max_size=3), JSON, st.booleans())
+def test_any_body_may_be_asked_whether_its_index_differs(
+    changes: dict[str, Any], other: object, is_object: bool
+) -> None:
+    """It may be no record: nothing is raised, and of a record the answer is that of the comparison."""
+    body = json.dumps(RECORD | changes if is_object else other).encode()
+
+    assert differs(body, {"audit.action": "DELETE", "http.route": "/a", "audit.actor.id": "x"}) in {True, False}
+    assert differs(body[:-1], {})
+    assert differs(json.dumps(RECORD).encode(), {"audit.action": "DELETE"})
+    assert not differs(json.dumps(RECORD).encode(), expected_attributes(RECORD))
