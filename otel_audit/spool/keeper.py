@@ -14,6 +14,7 @@ from pathlib import Path
 
 from otel_audit.errors import IdentityError, NotConfigured
 from otel_audit.spool.ends import End, Head, mark_ended, mark_named
+from otel_audit.spool.gaps import note
 from otel_audit.spool.live import LiveStream
 from otel_audit.spool.recovery import recover_crashed
 from otel_audit.spool.retention import Retention, retire
@@ -99,7 +100,7 @@ class Keeper:
         live = writer.live
         if live is None:
             return _LONGEST_SLEEP_S
-        due_s = (writer.seal_due_nano(live) - writer.clock.monotonic_nano()) / 1e9
+        due_s = (live.seal_due_nano(writer.config.seal_records) - writer.clock.monotonic_nano()) / 1e9
         return min(max(due_s, 0.01), _LONGEST_SLEEP_S)
 
     def tick(self) -> None:
@@ -253,4 +254,4 @@ class Keeper:
         except NotConfigured:
             return  # shut down meanwhile
         except (OSError, IdentityError) as error:
-            self._writer.note(error)
+            note(error, self._writer.alarms)

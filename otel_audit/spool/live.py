@@ -168,6 +168,17 @@ class LiveStream:
         self.mentions.take(event, context)
         return self.stream.reference
 
+    def seal_due_nano(self, seal_records: int) -> int:
+        """Monotonic time at which a seal is owed, at the latest for so many records; a tenth early, never late."""
+        declaration = self.stream.declaration
+        due = self.signed_nano + declaration.heartbeat_interval_ms * 900_000
+        first = self.first_unsealed_nano
+        if first is not None:
+            if self.stream.unsealed >= seal_records or self.asked_seq > self.stream.signed_seq:
+                return first
+            due = min(due, first + declaration.seal_interval_ms * 900_000)
+        return due
+
     def link(self, heads: Sequence[Head]) -> None:
         """Name further streams, 200 a record.
 

@@ -3,18 +3,15 @@
 Spool stage. `append` returns once the record is in the page cache (with `fsync=always`: on disk). One a process:
 its stream opens with the first event. A background thread, the keeper, seals, syncs and rotates.
 
-Threads: every method may be called from any. A signal handler or a finaliser that emits while its own thread is
-in the middle of a record is served right after that record. A forked child starts with no stream.
+Threads: every method may be called from any; `turns` says in which order. A forked child starts with no stream.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,11 +22,12 @@ from otel_audit.evidence.stream import CloseReason, Declaration
 from otel_audit.forks import in_child, is_unforked, notice_fork
 from otel_audit.receipt import NOT_RECORDED, Receipt
 from otel_audit.spool.alarm import Alarms
-from otel_audit.spool.gaps import WHAT_NOW, GapReason, Gaps
+from otel_audit.spool.gaps import WHAT_NOW, GapReason, Gaps, StillDown, note, reason_of
 from otel_audit.spool.live import Clock, Limits, LiveStream, open_stream
 from otel_audit.spool.segment import NoSpace
 from otel_audit.spool.storage import Storage
 from otel_audit.spool.tally import WriterTally
+from otel_audit.spool.turns import Turns, notice
 
 if TYPE_CHECKING:
     from otel_audit.evidence.identity import Identity
@@ -52,16 +50,16 @@ class WriterConfig:
     fsync: Literal["interval", "always", "never"] = "interval"
 
 
-class Writer:
+class Writer(Turns):
     """Turns events into records of this process's present stream."""
 
     def __init__(
         self, config: WriterConfig, storage: Storage, identity: Identity, clock: Clock, alarms: Alarms
     ) -> None:
+        super().__init__(alarms)
         self.config = config
         self.storage = storage
         self.clock = clock
-        self.alarms = alarms
         self.on_work: Callable[[], None] = lambda: None
         """Told when the keeper has something to do: a stream opened, a seal fell due, a stream ended."""
         self.on_open: Callable[[LiveStream], None] = lambda _: None
@@ -79,10 +77,6 @@ class Writer:
         self.has_given_up = False
         """A stream of this very process waits to be recovered."""
         self.tally = WriterTally()
-        self.lock = threading.RLock()
-        """Held while a record is made and written, never while waiting for a disk's sync."""
-        self._is_busy = False
-        self._later: deque[Callable[[], object]] = deque()
         self._gaps = Gaps()
         self._unsaid_skips = 0
         self._unsaid_drops = 0
@@ -132,7 +126,7 @@ class Writer:
 
     def lose(self, reason: GapReason, happened: int | None = None, error: Exception | None = None) -> Receipt:
         """Count an event that could not be recorded; returns what `emit` answers then."""
-        _notice()
+        notice()
         with self.lock:
             now = self.clock.unix_nano()
             self._gaps.add(reason, now if happened is None else happened, now)
@@ -142,7 +136,7 @@ class Writer:
             else:
                 self.live.stream.dropped += 1
         if error is not None:
-            self.note(error)
+            note(error, self.alarms)
         else:
             self.alarms.note(
                 reason,
@@ -152,7 +146,7 @@ class Writer:
 
     def skip(self) -> None:
         """Count an event that the policy left out; it does not open a stream."""
-        _notice()
+        notice()
         with self.lock:
             self.tally.skipped += 1
             if self.live is None:
@@ -173,7 +167,7 @@ class Writer:
                 if live.slot.room_bytes < need:
                     live.slot.reserve(need - live.slot.room_bytes)
             except (OSError, IdentityError) as error:
-                self.note(error)
+                note(error, self.alarms)
                 raise NoRoom(f"no room for the audit records of this request: {error}") from error
             self._admitted += 1
         return self._dismiss
@@ -189,7 +183,7 @@ class Writer:
             try:
                 live = self._present()
             except (OSError, IdentityError) as error:
-                return self.lose(_reason(error), happened, error)
+                return self.lose(reason_of(error), happened, error)
             observed = self.clock.unix_nano()  # never before the stream's own first records
             if live.is_unfit(observed, self.clock.monotonic_nano()):  # the clock has stepped just now
                 return self._append_again(members, happened, tries)
@@ -219,28 +213,6 @@ class Writer:
             return self.lose("write-failed", happened)
         return self._append(members, happened, tries=tries - 1)
 
-    @contextlib.contextmanager
-    def making(self) -> Generator[None]:
-        """Hold the writer while records are made; what this thread emits meanwhile follows afterwards.
-
-        A signal handler, or a finaliser that the garbage collector runs in any thread at any allocation, may emit.
-        """
-        _notice()
-        with self.lock:
-            was_busy, self._is_busy = self._is_busy, True
-            try:
-                yield
-            except BaseException:
-                self._drop_broken()
-                raise
-            finally:
-                # an inner one that a handler's exception met in its beginning ends after the outer one
-                if not was_busy:
-                    self._is_busy = False
-        if not was_busy:
-            self._do_later()
-            self.alarms.say()
-
     def _drop_broken(self) -> None:
         """After a failed sync, or a signal handler's exception in the middle of a record."""
         live = self.live
@@ -263,14 +235,14 @@ class Writer:
                 return live
             return self.replace(unfit)
         if self.clock.monotonic_nano() < self._retry_at_nano:
-            raise _StillDown(self._down_because)
+            raise StillDown(self._down_because)
         try:
             live = open_stream(
                 self.storage, self._identity, self.config.declaration, self.config.limits, self.clock
             )
         except (OSError, IdentityError) as error:
             self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
-            self._down_because = _reason(error)
+            self._down_because = reason_of(error)
             raise
         self._begin_with(live)
         return live
@@ -303,12 +275,12 @@ class Writer:
                 self.storage, self._identity, self.config.declaration, self.config.limits, self.clock, after=old
             )
         except (OSError, IdentityError) as error:
-            self.note(error)
+            note(error, self.alarms)
             if reason == "rotation":
                 old.rotate_at_unix_nano = self.clock.unix_nano() + 60 * _RETRY_NANO
                 return old
             self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
-            self._down_because = _reason(error)
+            self._down_because = reason_of(error)
             self._end(old, reason, None)
             raise
         try:
@@ -321,7 +293,7 @@ class Writer:
         self.live = None
         try:
             with contextlib.suppress(NoSpace):  # the close counts them too, and its room is reserved
-                self._write_gaps(old)
+                self._gaps.write(old, self.alarms)
             old.close(reason, new.stream.id if new is not None and reason == "rotation" else None)
         except OSError as error:
             self.give_up(old, error)
@@ -349,25 +321,6 @@ class Writer:
 
     # What was lost
 
-    def note(self, error: Exception) -> None:
-        """Raise the alarm that *error* calls for."""
-        if isinstance(error, _StillDown):
-            self.alarms.repeat()
-        elif isinstance(error, IdentityError):
-            self.alarms.note(
-                "identity",
-                f"{error}; no new stream can be opened, and events are lost unless one is open still: "
-                "otel-audit doctor tests the identity",
-            )
-        elif isinstance(error, OSError):
-            what = (
-                "is full: events are being lost, make room, or see why nothing is delivered and removed; limits "
-                "are OTEL_AUDIT_SPOOL_MAX_BYTES and OTEL_AUDIT_SPOOL_RESERVE"
-                if isinstance(error, NoSpace)
-                else "cannot be written: events are being lost, look at the disk and at who owns OTEL_AUDIT_DIR"
-            )
-            self.alarms.note("spool", f"{error.filename or 'the spool'} {what} ({error.strerror})")
-
     def tell_gaps(self) -> None:
         """Write what was lost into the log, if there is room for it again."""
         with self.making():
@@ -377,18 +330,11 @@ class Writer:
             try:
                 if live.slot.room_bytes < MAX_RECORD_BYTES:
                     live.slot.reserve(MAX_RECORD_BYTES)
-                self._write_gaps(live)
+                self._gaps.write(live, self.alarms)
             except NoSpace as error:
-                self.note(error)
+                note(error, self.alarms)
             except OSError as error:
                 self.give_up(live, error)
-
-    def _write_gaps(self, live: LiveStream) -> None:
-        for reason, context in self._gaps.contexts():
-            live.write_lifecycle("audit.gap", context)
-            self._gaps.remove(reason)
-            self.alarms.over(reason, "events are recorded again")
-            self.alarms.over("spool", "the spool can be written to again")
 
     # The keeper's work
 
@@ -396,7 +342,7 @@ class Writer:
         """Seal the present stream when it owes a seal."""
         with self.making():
             live = self.live
-            if live is None or self.clock.monotonic_nano() < self.seal_due_nano(live):
+            if live is None or self.clock.monotonic_nano() < live.seal_due_nano(self.config.seal_records):
                 return
             if live.is_unfit(self.clock.unix_nano(), self.clock.monotonic_nano()) == "clock":
                 return  # only the close may follow
@@ -404,20 +350,9 @@ class Writer:
                 live.seal()
                 self.tally.seals += 1
             except NoSpace as error:
-                self.note(error)
+                note(error, self.alarms)
             except OSError as error:
                 self.give_up(live, error)
-
-    def seal_due_nano(self, live: LiveStream) -> int:
-        """Monotonic time at which *live* owes a seal; a tenth early, so that it is never late."""
-        declaration = live.stream.declaration
-        due = live.signed_nano + declaration.heartbeat_interval_ms * 900_000
-        first = live.first_unsealed_nano
-        if first is not None:
-            if live.stream.unsealed >= self.config.seal_records or live.asked_seq > live.stream.signed_seq:
-                return first
-            due = min(due, first + declaration.seal_interval_ms * 900_000)
-        return due
 
     def rotate_if_due(self) -> None:
         """Replace the present stream when it is old, long or large enough, or the clock has stepped."""
@@ -472,21 +407,12 @@ class Writer:
 
     def take_ended(self) -> list[tuple[LiveStream, LiveStream | None]]:
         """Streams that were closed since the last call, each with the one that goes on."""
-        _notice()
+        notice()
         with self.lock:
             ended, self.ended = self.ended, []
         return ended
 
     # The end
-
-    def when_idle(self, action: Callable[[], object]) -> None:
-        """Do *action* now, or, called from within a record of this very thread, right after that record."""
-        _notice()
-        with self.lock:
-            if self._is_busy:
-                self._later.append(action)
-                return
-        action()
 
     def shut(self) -> None:
         """Close the present stream; later events are refused."""
@@ -500,45 +426,16 @@ class Writer:
             if self.live is not None:
                 self._end(self.live, "shutdown", None)
 
-    def _do_later(self) -> None:
-        while self._later:
-            try:
-                action = self._later.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            with contextlib.suppress(NotConfigured):  # an event after the end; its receipt says that it is lost
-                action()
-
     def forget_parent(self) -> None:
         """In a forked child: what is open belongs to the parent; this process has written nothing yet."""
         if self.live is not None and not self.live.is_broken:
             self.live.slot.abandon()
         self.alarms.forget()
+        self._begin_turns()
         self._begin()
 
 
-class _StillDown(OSError):  # noqa: N818 - a state, not a fault of its own
-    """No stream could be opened a moment ago; not tried again yet."""
-
-    def __init__(self, because: GapReason) -> None:
-        super().__init__(f"no stream could be opened a moment ago ({because})")
-        self.because: GapReason = because
-
-
-def _reason(error: Exception) -> GapReason:
-    if isinstance(error, _StillDown):
-        return error.because
-    if isinstance(error, IdentityError):
-        return "no-identity"
-    return "disk-full" if isinstance(error, NoSpace) else "write-failed"
-
-
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-
-
-def _notice() -> None:
-    if not is_unforked[0]:
-        notice_fork()
 
 
 def _forget_parents() -> None:
