@@ -17,12 +17,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import os
 import random
 import resource
+import select
 import signal
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -50,6 +51,7 @@ class Fate:
     by: str
     tests: int
     seconds: float
+    """Of processor time, which a busy machine does not lengthen."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,21 +70,24 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     """In place of running the tests once: run some of them for each mutant."""
     option: dict[str, Any] = vars(session.config.option)
     covered = Coverage(session, [Path(path) for path in option["covered"]], option["budget"])
-    limit_s: float = 20 + 8 * option["budget"]
+    limit_s: int = 5 + math.ceil(4 * option["budget"])
     with Path(option["fates"]).open("a") as fates:
         for wanted in option["mutate"]:
             module, _, line = wanted.partition(":")
             source = Path(module).read_text()
-            functions = _functions(source, module)
-            every = [m for m in mutants(source) if _function_at(functions, m.line) is not None]
+            inside = _function_lines(_functions(source, module))
+            every = [mutant for mutant in mutants(source) if mutant.line in inside]
             chosen = random.Random(f"{option['seed']} {module}").sample(every, min(option["mutants"], len(every)))
             if line:
                 chosen = [mutant for mutant in every if mutant.line == int(line)]
             if option["again"]:
                 chosen = _survivors(Path(option["again"]), module, every)
+            gc.unfreeze()  # what is frozen is not listed
+            living = _living(module)
+            gc.freeze()  # so that a child does not copy what it does not change
             for mutant in chosen:
                 items = session.items if option["all_tests"] else covered.items(module, mutant.line)
-                fate = _fate(module, mutant, items, limit_s)
+                fate = _fate(module, mutant, living, items, limit_s)
                 print(json.dumps(asdict(fate)), file=fates, flush=True)
     return True
 
@@ -146,52 +151,56 @@ def _functions(source: str, module: str) -> dict[Key, CodeType]:
     return {(code.co_qualname, code.co_firstlineno): code for code in within(compiled)}
 
 
-def _function_at(functions: dict[Key, CodeType], line: int) -> Key | None:
-    """The function whose body runs a line."""
-    for key, code in functions.items():
-        if any(at == line for *_, at in code.co_lines()) or any(
-            at == line for part in code.co_consts if isinstance(part, CodeType) for *_, at in part.co_lines()
-        ):
-            return key
-    return None
+def _function_lines(functions: dict[Key, CodeType]) -> set[int]:
+    """Lines that run inside functions."""
+    codes = [*functions.values()]
+    for code in codes:
+        codes.extend(part for part in code.co_consts if isinstance(part, CodeType))
+    return {line for code in codes for *_, line in code.co_lines() if line is not None}
 
 
-def _fate(module: str, mutant: Mutant, items: list[pytest.Item], limit_s: float) -> Fate:
-    begun = time.monotonic()
-    fate, by = ("not run", "") if not items else _run(module, mutant, items, limit_s)
-    return Fate(module, mutant.line, mutant.change, fate, by, len(items), round(time.monotonic() - begun, 2))
+def _fate(module: str, mutant: Mutant, living: list[FunctionType], items: list[pytest.Item], limit_s: int) -> Fate:
+    fate, by, seconds = ("not run", "", 0.0) if not items else _run(module, mutant, living, items, limit_s)
+    return Fate(module, mutant.line, mutant.change, fate, by, len(items), round(seconds, 2))
 
 
-def _run(module: str, mutant: Mutant, items: list[pytest.Item], limit_s: float) -> tuple[str, str]:
+def _run(
+    module: str, mutant: Mutant, living: list[FunctionType], items: list[pytest.Item], limit_s: int
+) -> tuple[str, str, float]:
     with tempfile.TemporaryFile() as failed:
         child = os.fork()
         if child == 0:
-            _die_of(module, mutant, items, failed.fileno())
-        deadline = time.monotonic() + limit_s
-        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-            if time.monotonic() > deadline:
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                return "timed out", ""
-            time.sleep(0.01)
-        with contextlib.suppress(ProcessLookupError):  # what a test left running
+            _die_of(module, mutant, living, items, failed.fileno(), limit_s)
+        ending = os.pidfd_open(child)
+        # the limit is one of its own time: on a busy machine more goes by; this one is for what waits
+        select.select([ending], [], [], 20 * limit_s)
+        os.close(ending)
+        with contextlib.suppress(ProcessLookupError):  # itself, if it is there still, and what a test left running
             os.killpg(child, signal.SIGKILL)
+        _, status, used = os.wait4(child, 0)
+        seconds = used.ru_utime + used.ru_stime
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) in {signal.SIGXCPU, signal.SIGKILL}:
+            return "timed out", "", seconds
         failed.seek(0)
-        return "survived" if ended[1] == 0 else "killed", failed.read().decode() or f"status {ended[1]}"
+        by = failed.read().decode()
+        return ("survived", "", seconds) if status == 0 else ("killed", by or f"status {status}", seconds)
 
 
-def _die_of(module: str, mutant: Mutant, items: list[pytest.Item], failed: int) -> None:
+def _die_of(  # noqa: PLR0917 - all that the child begins with
+    module: str, mutant: Mutant, living: list[FunctionType], items: list[pytest.Item], failed: int, limit_s: int
+) -> None:
     """Never returns: this is the child."""
     try:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s))
         resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 30, 2 << 30))
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        _replace_code(module, mutant.text)
-        for item in items:
-            if not _passes(item):
+        _replace_code(module, mutant.text, living)
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            if not _passes(item, following):
                 os.write(failed, item.nodeid.encode())
                 os._exit(1)
         os._exit(0)
@@ -199,20 +208,23 @@ def _die_of(module: str, mutant: Mutant, items: list[pytest.Item], failed: int) 
         os._exit(70)
 
 
-def _replace_code(module: str, text: str) -> None:
+def _living(module: str) -> list[FunctionType]:
+    """The functions that were made of a module."""
     file = str(Path(module).absolute())
+    found = [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__code__.co_filename == file]
+    assert found, f"{module} is not imported by any test that was collected"
+    return found
+
+
+def _replace_code(module: str, text: str, living: list[FunctionType]) -> None:
     broken = _functions(text, module)
-    replaced = 0
-    for function in gc.get_objects():
-        if isinstance(function, FunctionType) and function.__code__.co_filename == file:
-            code = broken.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
-            if code is not None and len(code.co_freevars) == len(function.__code__.co_freevars):
-                function.__code__ = code
-                replaced += 1
-    assert replaced, f"{module} is not imported by any test that was collected"
+    for function in living:
+        code = broken.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
+        if code is not None and len(code.co_freevars) == len(function.__code__.co_freevars):
+            function.__code__ = code
 
 
-def _passes(item: pytest.Item) -> bool:
+def _passes(item: pytest.Item, following: pytest.Item | None) -> bool:
     from _pytest.runner import runtestprotocol
 
-    return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
+    return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
