@@ -145,19 +145,35 @@ class _Reading:
         for stream in newest_first(opened):
             while not self._read(stream):
                 again.add(stream)
-        for at, lanes in list(self._disordered.items()):
+        return sorted(again | self._put_in_order())
+
+    def _put_in_order(self) -> set[str]:
+        """Sort what was set aside; returns the streams that were found in it."""
+        found: set[str] = set()
+        while self._disordered:
+            at, lanes = self._disordered.popitem()
             for lane in self._sources[at].reorder(lanes, differs):
                 if lane.stream is None:
                     self._lone_tallies.append(_tally_all(lane))
                 else:
                     self._lanes[lane.stream].append(OwnLane(at, lane))
-                    again.add(lane.stream)
-        return sorted(again)
+                    found.add(lane.stream)
+        return found
 
     def _read_again(self, stream: str, marks: Marks | None = None) -> None:
-        """Read what is known to be in order; a stream must not drop out without a word."""
-        if not self._read(stream, marks):
-            raise SourceError(f"stream {stream}: its files were rewritten while they were read; read again")
+        """Read what was put in order; a stream must not drop out without a word.
+
+        A period is read no further than its run: that another lane is in no order may show only now.
+        """
+        todo, lanes = {stream}, sum(map(len, self._lanes.values()))
+        while todo:
+            one = todo.pop()
+            if self._read(one, marks if one == stream else None):
+                continue
+            lanes -= 1
+            if lanes < 0:  # more than there were: one that had been put in order is in none
+                raise SourceError(f"stream {one}: its files were rewritten while they were read; read again")
+            todo |= {one} | self._put_in_order()
 
     def _read(self, stream: str, marks: Marks | None = None) -> bool:
         """Read *stream*; False where a lane turned out not to be in order, and was set aside."""

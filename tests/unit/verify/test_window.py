@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.archives import Archive
+from tests.archives import Archive, MemoryLane, MemorySource
 from tests.unit.verify import findings
 
 
@@ -88,3 +88,21 @@ def test_the_recovery_of_a_stream_counts_wherever_it_is(archive: Archive) -> Non
 
     assert findings.of(verdict, stream) == []
     assert verdict.adopted == 2
+
+
+def test_copies_out_of_order_get_a_verdict_for_a_period(archive: Archive) -> None:
+    """A period is read no further than its run: that the second lane is in no order shows once the first is."""
+    stream = archive.stream()
+    stream.policy()
+    stream.policy()
+    stream.close()
+    one, two, three, four = stream.records
+    copies = [
+        MemorySource(given=[MemoryLane("a", None, [two, one])], name="a"),
+        MemorySource(given=[MemoryLane("b", None, [one, four, three])], name="b"),
+    ]
+
+    verdict = archive.verify(*copies[1:], source=copies[0], until=archive.clock.moment - timedelta(hours=1))
+
+    assert verdict.status == "verified"
+    assert archive.verify(*copies[1:], source=copies[0]).status == "verified"
