@@ -11,6 +11,7 @@ import os
 import sys
 from importlib.metadata import entry_points
 
+from otel_audit.capture.hooking import hooking_failed
 from otel_audit.configure import configure
 from otel_audit.errors import AuditError
 from otel_audit.standard_error import print_unheard_alarms
@@ -43,8 +44,7 @@ def pre_instrument() -> None:
         if not isinstance(error, (AuditError, OSError)):
             raise  # a mistake of ours; upstream logs it with its traceback
         return
-    if "*" in _disabled():
-        _instrument_ours()
+    _instrument_ours()
 
 
 def _disabled() -> list[str]:
@@ -52,15 +52,21 @@ def _disabled() -> list[str]:
 
 
 def _instrument_ours() -> None:
-    """`OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=*` is for traces: the loader skips all, so ours are put in place here.
+    """Put ours in place before upstream's loader comes, which ends at the first other one that fails.
 
-    To leave one of ours out, name it there beside the `*`.
+    It also skips all of them with `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=*`, which is for traces: to leave one of
+    ours out, name it there.
+
+    Raises:
+        SystemExit: fail mode `closed`, and one of ours cannot be put in place though its library is installed.
     """
     for entry_point in entry_points(group="opentelemetry_instrumentor"):
         if entry_point.name.startswith(_OURS) and entry_point.name not in _disabled():
             try:
-                instrumentor = entry_point.load()()
-            except ModuleNotFoundError as error:
-                _log.debug("otel-audit: %s is left out: %s", entry_point.name, error)
-                continue
-            instrumentor.instrument(skip_dep_check=True)
+                entry_point.load()().instrument(skip_dep_check=True)
+            except Exception as error:  # noqa: BLE001 - upstream's loader swallows it too, and lets the rest be
+                library = entry_point.name.removeprefix(_OURS)
+                if isinstance(error, ModuleNotFoundError) and (error.name or "").lstrip("_") == library:
+                    _log.debug("otel-audit: %s is left out: %s", entry_point.name, error)
+                else:
+                    hooking_failed(entry_point.name, error)

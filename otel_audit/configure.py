@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otel_audit.capture.coverage import is_manifest
+from otel_audit.capture.hooking import configure_hooking
 from otel_audit.capture.http import HttpCaptureConfig, configure_http
 from otel_audit.capture.policy import Policy
 from otel_audit.capture.redaction import configure_hash_key
@@ -106,6 +107,7 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
 
 def configure_capture(settings: Settings, policy: Policy) -> None:
     """Tell the capture stage what the settings and the policy say of it."""
+    configure_hooking(is_refusing=settings.fail_mode == "closed")
     configure_rows(policy.rows)
     configure_http(
         HttpCaptureConfig(

@@ -7,17 +7,14 @@ request imports neither for the log's sake.
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-import wrapt
-
+from otel_audit.capture.hooking import hook_when_imported
 from otel_audit_django.patches import Patches
 
-_log = logging.getLogger("otel_audit")
 _patches = Patches()
 _many_to_many: list[Any] = []
 """Tables that have a receiver of ours."""
@@ -32,7 +29,7 @@ def hook() -> None:
         return
     _is_hooked = True
     for module, put in _HOOKS.items():
-        wrapt.register_post_import_hook(functools.partial(_while_hooked, put), module)
+        hook_when_imported(module, functools.partial(_while_hooked, put))
 
 
 def unhook() -> None:
@@ -53,12 +50,8 @@ def replaced_hooks() -> tuple[str, ...]:
 
 
 def _while_hooked(put: Callable[[ModuleType], None], module: ModuleType) -> None:
-    """Put one hook in place; a mistake of ours must not become an import error of the application's."""
     if _is_hooked:
-        try:
-            put(module)
-        except Exception as error:  # noqa: BLE001 - likewise
-            _log.critical("otel-audit: %s is not audited: %s", module.__name__, error, exc_info=True)
+        put(module)
 
 
 def _hook_signals(module: ModuleType) -> None:

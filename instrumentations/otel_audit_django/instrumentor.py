@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Collection
 from types import ModuleType
 from typing import Any
 
-import wrapt
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # mypy: its module is `# type: ignore` as a whole
-
+from otel_audit.capture.hooking import AuditInstrumentor, hook_when_imported
 from otel_audit_django.hooks import hook, replaced_hooks, unhook
 from otel_audit_django.patches import Patches
 
-_log = logging.getLogger("otel_audit")
 
-
-class DjangoAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
+class DjangoAuditInstrumentor(AuditInstrumentor):
     """Audits every Django handler of the process, WSGI and ASGI, made before or after.
 
     Imports nothing of Django: the doors are put in place when Django is imported, because
@@ -40,7 +35,7 @@ class DjangoAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewis
         patches = Patches()
         self._patches = patches
         for module, put in _DOORS.items():
-            wrapt.register_post_import_hook(functools.partial(self._while_instrumented, patches, put), module)
+            hook_when_imported(module, functools.partial(self._while_instrumented, patches, put))
         hook()
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - likewise
@@ -53,10 +48,7 @@ class DjangoAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewis
         self, patches: Patches, put: Callable[[Patches, ModuleType], None], module: ModuleType
     ) -> None:
         if self._patches is patches:
-            try:
-                put(patches, module)
-            except Exception as error:  # noqa: BLE001 - a mistake of ours must not become the application's import error
-                _log.critical("otel-audit: %s is not audited: %s", module.__name__, error, exc_info=True)
+            put(patches, module)
 
 
 def _open_base(patches: Patches, module: ModuleType) -> None:

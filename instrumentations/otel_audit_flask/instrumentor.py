@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from flask.app import Flask  # not `flask.Flask`, which contrib's instrumentation replaces by its subclass
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # mypy: its module is `# type: ignore` as a whole
 
 from otel_audit.capture.doors import leads_to
+from otel_audit.capture.hooking import AuditInstrumentor
 from otel_audit.serving.wsgi import KEY, serve
 from otel_audit_flask.scope import FlaskScope, dispatch
 from otel_audit_flask.signins import hook_extensions, unhook_extensions
@@ -30,7 +30,7 @@ _apps = 0
 """Applications audited one by one; while there are any, the extensions stay hooked."""
 
 
-class FlaskAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
+class FlaskAuditInstrumentor(AuditInstrumentor):
     """Audits Flask: `instrument()` every application of the process, `instrument_app(app)` one.
 
     Without a configured pipeline a request costs one test more than it did.

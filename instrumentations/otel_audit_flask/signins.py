@@ -12,10 +12,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-import wrapt
 from flask import got_request_exception
 
 from otel_audit.capture.actor import actor_of, auth_of_scheme, claimed_identity
+from otel_audit.capture.hooking import hook_when_imported
 from otel_audit.capture.http import error_type
 from otel_audit.capture.redaction import keyed_hash
 from otel_audit.errors import RecordingFailed
@@ -43,8 +43,8 @@ def hook_extensions() -> None:
         return
     _is_hooked = True
     got_request_exception.connect(_on_exception)
-    wrapt.register_post_import_hook(_hook_flask_login, "flask_login")
-    wrapt.register_post_import_hook(_hook_flask_httpauth, "flask_httpauth")
+    hook_when_imported("flask_login", _hook_flask_login)
+    hook_when_imported("flask_httpauth", _hook_flask_httpauth)
 
 
 def unhook_extensions() -> None:

@@ -95,8 +95,12 @@ _opened: list[tuple[type[Any], str, Callable[..., Any], Callable[..., Any]]] = [
 def open_doors() -> None:
     """Put our methods in the place of psycopg's, and record; a second call changes nothing."""
     if not _opened:
-        for holder, name, make in _DOORS:
-            _replace(holder, name, make)
+        try:
+            for holder, name, make in _DOORS:
+                _replace(holder, name, make)
+        except BaseException:
+            close_doors()  # half of them would record half of what is done
+            raise
         base = psycopg.Pipeline.__mro__[1]
         if "_process_results" in vars(base):
             _replace(base, "_process_results", pipelines.processing_results)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import wrapt
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from otel_audit.capture.hooking import AuditInstrumentor, hook_when_imported
 
 
-class PsycopgAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+class PsycopgAuditInstrumentor(AuditInstrumentor):
     """Records every statement that goes through psycopg 3, with and without asyncio.
 
     The doors are methods of psycopg's own public classes, opened when psycopg is first imported: so they hold for
@@ -30,12 +29,8 @@ class PsycopgAuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **_: Any) -> None:
         # a process that never imports psycopg pays nothing for it (import psycopg: 0.15 s)
-        wrapt.register_post_import_hook(_open, "psycopg")
         _State.is_wanted = True
-        import sys
-
-        if "psycopg" in sys.modules:
-            _open(None)
+        hook_when_imported("psycopg", _open)
 
     def _uninstrument(self, **_: Any) -> None:
         _State.is_wanted = False

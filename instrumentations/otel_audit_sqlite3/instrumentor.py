@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from types import FunctionType
 from typing import Any
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
-
+from otel_audit.capture.hooking import AuditInstrumentor
 from otel_audit_sqlite3.connection import AuditedConnection, PlainConnection, audited_connection
 from otel_audit_sqlite3.cursor import AuditedCursor, PlainCursor
 from otel_audit_sqlite3.recording import Switch, as_caller, load_parser
@@ -22,7 +21,7 @@ _FACTORY_POSITION = 5
 """Of `factory` among the positional arguments of `sqlite3.connect`."""
 
 
-class SQLite3AuditInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+class SQLite3AuditInstrumentor(AuditInstrumentor):
     """Records every statement that goes through the standard library's sqlite3.
 
     `sqlite3.connect`, `sqlite3.Connection` and `sqlite3.Cursor` name audited subclasses from then on. What was

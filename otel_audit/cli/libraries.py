@@ -91,6 +91,20 @@ def installed_libraries(environ: Mapping[str, str]) -> Iterator[Library]:
             yield Library(name, installed, module, "no instrumentation", detail)
 
 
+def with_failures(library: Library, failures: Mapping[str, str]) -> Library:
+    """*library*, not hooked where one of *failures*, see `capture.hooking.failed_hooks`, is about it."""
+    own = {library.module, HOOKED.get(library.name)}
+    why = [f"{name}: {said}" for name, said in failures.items() if own & {name, name.partition(".")[0]}]
+    if not why or not library.is_hooked:
+        return library
+    return replace(
+        library,
+        why="incomplete",
+        detail=f"its hooks cannot be put in place ({'; '.join(why)})",
+        do="Install a version that otel-audit knows, or a newer otel-audit.",
+    )
+
+
 def installed_version(library: str) -> str | None:
     """The version of an installed distribution, or of the standard library's sqlite3; None without it."""
     if library == "sqlite3":

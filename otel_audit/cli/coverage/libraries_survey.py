@@ -9,7 +9,8 @@ from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Any
 
-from otel_audit.cli.libraries import HOOKED, Library, installed_libraries
+from otel_audit.capture.hooking import failed_hooks
+from otel_audit.cli.libraries import HOOKED, Library, installed_libraries, with_failures
 
 
 def survey_libraries() -> Iterator[tuple[Library, bool]]:
@@ -28,6 +29,9 @@ def _is_loaded(library: Library) -> bool:
 
 def _in_place(library: Library, instrumentor: Any) -> Library:
     """*library* as this process has hooked it; *instrumentor* is its one instance, and ours."""
+    failed = with_failures(library, failed_hooks())
+    if not failed.is_hooked:
+        return failed
     if not instrumentor.is_instrumented_by_opentelemetry:
         do = "See what opentelemetry-instrument says when it starts."
         return replace(library, why="incomplete", detail="it was not put in place", do=do)

@@ -6,12 +6,17 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 
 from otel_audit.cli.doctor.look import Look
-from otel_audit.cli.libraries import installed_libraries, installed_version
+from otel_audit.cli.hook_trial import failed_hooks_of_a_trial
+from otel_audit.cli.libraries import HOOKED, installed_libraries, installed_version, with_failures
 
 
 def look_at_hooks(environ: Mapping[str, str]) -> Iterator[Look]:
     """Which installed frameworks and drivers are recorded, and which are not?"""
-    for library in installed_libraries(environ):
+    libraries = list(installed_libraries(environ))
+    tried = {HOOKED[library.name]: library for library in libraries if library.is_hooked}
+    failures = failed_hooks_of_a_trial(environ, list(tried))
+    for found in libraries:
+        library = with_failures(found, failures)
         what = f"{library.name} {library.version}"
         if library.is_hooked:
             yield Look("hooks", what, "ok", "hooked")

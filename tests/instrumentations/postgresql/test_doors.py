@@ -13,6 +13,9 @@ import psycopg
 import psycopg_pool
 import pytest
 from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -132,6 +135,33 @@ def test_beside_contribs_instrumentation_a_statement_is_one_event(
 
     names = [record["context"]["db.operation.name"] for record in audit_log.records]
     assert names == ["SELECT", "DELETE", "COMMIT"]
+
+
+@pytest.mark.parametrize("is_contribs_first", [True, False], ids=["contrib first", "contrib last"])
+def test_a_statement_has_the_ids_of_contribs_span(
+    is_contribs_first: bool, shop_dsn: str, is_async: bool, audit_log: AuditLog
+) -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    contrib, ours = PsycopgInstrumentor(), PsycopgAuditInstrumentor()
+    if not is_contribs_first:
+        ours.instrument()
+    contrib.instrument(tracer_provider=provider)
+    ours.instrument()
+    try:
+        with provider.get_tracer("shop").start_as_current_span("request"):
+            shop = Shop(shop_dsn, is_async=is_async)
+            shop.do(shop.cursor().execute(COUNT))
+            shop.close()
+    finally:
+        contrib.uninstrument()
+        ours.uninstrument()
+
+    statement = next(span for span in spans.get_finished_spans() if span.name == "SELECT").get_span_context()
+    (record, rollback) = audit_log.records
+    assert (record["trace_id"], record["span_id"]) == (f"{statement.trace_id:032x}", f"{statement.span_id:016x}")
+    assert rollback["trace_id"] == record["trace_id"]
 
 
 def test_without_a_pipeline_nothing_is_recorded_and_all_works(shop_dsn: str, audited: object) -> None:
