@@ -12,6 +12,7 @@ from otel_audit.evidence.identity import local_issuers
 from otel_audit.spool.layout import EXPORT_LOCK
 from otel_audit.spool.ownership import acquire
 from otel_audit.verify import Finding, verify
+from tests.crashed import crash_with_threads
 from tests.export.conftest import App, MakeApp
 from tests.export.sink import TAKE, Reply, Request, Sink
 from tests.memory_source import MemorySource
@@ -46,18 +47,6 @@ def leave_backlog(app: MakeApp, sink: Sink, name: str, count: int = 1500) -> App
     return left
 
 
-def crash(app: App) -> None:
-    """End a process as `kill -9` does: locks and descriptors go, nothing is written."""
-    pipeline = app.pipeline
-    pipeline.keeper.stop(10)
-    live = pipeline.writer.live
-    assert live is not None
-    live.slot.abandon()
-    live.is_broken = True
-    pipeline.writer.live = None
-    live.slot.release()
-
-
 def test_a_backlog_arrives_before_the_stream_that_names_it(app: MakeApp, sink: Sink, spool: Path) -> None:
     for name in ("a", "b", "c"):
         leave_backlog(app, sink, name)
@@ -81,7 +70,7 @@ def test_a_crashed_stream_its_recovery_and_its_adopted_records_arrive_without_a_
     dying.emit(*(f"sealed {number}" for number in range(50)))
     dying.seal()
     dying.emit(*(f"adopted {number}" for number in range(50)))
-    crash(dying)
+    crash_with_threads(dying.pipeline)
     auditor = sink.behaviour = Auditor(sink, spool)
 
     shop = app(sink)

@@ -15,24 +15,10 @@ from otel_audit.spool.layout import EXPORT_LOCK
 from otel_audit.spool.ownership import acquire
 from otel_audit.spool.storage import MemoryStorage
 from otel_audit.verify import verify
-from tests.export.conftest import App, MakeApp
+from tests.crashed import crash_with_threads
+from tests.export.conftest import MakeApp
 from tests.export.sink import Reply, Request, Sink
 from tests.memory_source import MemorySource
-
-
-def crash(app: App) -> str:
-    """End a process as `kill -9` does: locks and descriptors go, nothing is written; returns its stream."""
-    pipeline = app.pipeline
-    pipeline.keeper.stop(10)
-    live = pipeline.writer.live
-    assert live is not None
-    live.slot.abandon()
-    live.is_broken = True
-    pipeline.writer.live = None
-    if pipeline.exporter is not None:
-        pipeline.exporter.finish(0.0)
-    live.slot.release()
-    return live.stream.id
 
 
 def segment(spool: Path, stream: str) -> Path:
@@ -64,7 +50,7 @@ def test_adopted_records_leave_with_the_recovery_that_vouches_for_them(
     dying = app(sink, OTEL_AUDIT_SEAL_INTERVAL="300s", OTEL_AUDIT_HEARTBEAT_INTERVAL="300s")
     assert dying.emit("sealed").wait_delivered(60)
     dying.emit("adopted 1", "adopted 2")
-    stream = crash(dying)
+    stream = crash_with_threads(dying.pipeline)
 
     next_one = app(sink)
     next_one.emit("new")

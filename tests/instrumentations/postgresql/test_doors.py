@@ -159,6 +159,7 @@ def test_a_statement_has_the_ids_of_contribs_span(
         ours.uninstrument()
 
     statement = next(span for span in spans.get_finished_spans() if span.name == "SELECT").get_span_context()
+    assert statement is not None
     (record, rollback) = audit_log.records
     assert (record["trace_id"], record["span_id"]) == (f"{statement.trace_id:032x}", f"{statement.span_id:016x}")
     assert rollback["trace_id"] == record["trace_id"]

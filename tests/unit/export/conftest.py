@@ -157,16 +157,6 @@ def process(spool: Path) -> Iterator[Callable[[], AuditPipeline]]:
         pipeline.shutdown(5.0)
 
 
-def crash(pipeline: AuditPipeline) -> str:
-    """End a process as `kill -9` does; returns its stream."""
-    live = pipeline.writer.live
-    assert live is not None
-    live.slot.abandon()
-    live.slot.release()
-    pipeline.writer.live = None
-    return live.stream.id
-
-
 class Flaky(SimpleLogRecordProcessor):
     """Somebody's own processor, with a bug."""
 

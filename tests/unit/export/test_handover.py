@@ -27,6 +27,7 @@ import otel_audit
 from otel_audit.event import AuditEvent
 from otel_audit.export.handover import Handover, log_record
 from otel_audit.pipeline import AuditPipeline
+from tests.crashed import crash
 from tests.export.sink import HttpSink
 from tests.unit.export.conftest import (
     NEVER,
@@ -37,7 +38,6 @@ from tests.unit.export.conftest import (
     Sink,
     bodies,
     checked,
-    crash,
     errors,
     events,
     records,

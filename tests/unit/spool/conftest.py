@@ -70,16 +70,6 @@ def process(spool: Path, clock: FixedClock) -> Iterator[Process]:
             live.slot.release()
 
 
-def crash(pipeline: AuditPipeline) -> str:
-    """End a process as `kill -9` does: descriptors and locks go, nothing is written; returns its stream."""
-    live = pipeline.writer.live
-    assert live is not None
-    live.slot.abandon()
-    live.slot.release()
-    pipeline.writer.live = None
-    return live.stream.id
-
-
 def records(spool: Path, stream: str) -> list[dict[str, Any]]:
     """Members of a stream's records as they lie in the spool."""
     path = spool / "shop" / stream / "000000000001.jsonl"

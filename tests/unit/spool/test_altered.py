@@ -21,8 +21,9 @@ from otel_audit.spool.ends import read_end
 from otel_audit.spool.layout import segments
 from otel_audit.testing import FixedClock
 from otel_audit.verify import Verdict, verify
+from tests.crashed import crash
 
-from .conftest import Process, crash
+from .conftest import Process
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 """What `FixedClock` says."""

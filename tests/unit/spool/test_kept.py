@@ -15,8 +15,9 @@ from otel_audit.spool.ends import End, mark_ended, read_end
 from otel_audit.spool.layout import place_name
 from otel_audit.spool.retention import Retention, retire
 from otel_audit.testing import FixedClock
+from tests.crashed import crash
 
-from .conftest import Process, crash, records
+from .conftest import Process, records
 
 EVENT = AuditEvent("item.read", "READ", "success", Actor("alice", "user", "session"))
 

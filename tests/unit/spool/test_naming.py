@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from otel_audit.event import AuditEvent
+from tests.crashed import crash
 
-from .conftest import Process, crash, records
+from .conftest import Process, records
 
 EVENT = AuditEvent("invoice.read", "READ", "success")
 

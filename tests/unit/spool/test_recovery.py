@@ -12,8 +12,9 @@ from otel_audit.spool.ends import read_end
 from otel_audit.spool.layout import segments
 from otel_audit.spool.tail import read_tail
 from otel_audit.testing import FixedClock
+from tests.crashed import crash
 
-from .conftest import Process, crash, records
+from .conftest import Process, records
 
 EVENT = AuditEvent("item.read", "READ", "success", Actor("alice", "user", "session"))
 

@@ -19,8 +19,9 @@ from otel_audit.spool.live import Clock
 from otel_audit.spool.segment import LIFECYCLE_RESERVE_BYTES, RESERVE_STEP_BYTES
 from otel_audit.spool.storage import DiskSlot
 from otel_audit.testing import FixedClock
+from tests.crashed import crash
 
-from .conftest import Process, crash, records
+from .conftest import Process, records
 
 EVENT = AuditEvent("item.read", "READ", "success", Actor("alice", "user", "session"))
 
