@@ -230,7 +230,6 @@ def _searched(file: BinaryIO, end: int, stream: str) -> _Found | None:
 
 def _lines(file: BinaryIO, end: int) -> Iterator[bytes]:
     """Lines without their line feed; over-long ones in pieces, none of which is a record."""
-    file.seek(0)
     while file.tell() < end and (line := file.readline(MAX_RECORD_BYTES + 2)):
         yield line.removesuffix(b"\n")
 

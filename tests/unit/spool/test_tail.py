@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from otel_audit.evidence.stream import Declaration, Stream
-from otel_audit.spool.tail import read_tail
+from otel_audit.spool.layout import segments
+from otel_audit.spool.tail import begins_with_hole, has_line, read_tail
 
 NOW = 1_767_225_600_000_000_000
 KEY = Ed25519PrivateKey.from_private_bytes(b"\x01" * 32)
@@ -51,7 +52,7 @@ def written(directory: Path, data: bytes) -> Path:
 @pytest.mark.parametrize("padding", [0, 60_000])
 @pytest.mark.parametrize("is_live", [True, False])
 @pytest.mark.parametrize(
-    "pattern", ["", "e", "s", "es", "ese", "eessee", "e" * 12, "s" + "e" * 12, "sees" + "e" * 9]
+    "pattern", ["", "e", "s", "es", "ese", "eessee", "e" * 12, "s" + "e" * 12, "sees" + "e" * 9, "se" * 20]
 )
 def test_the_last_record_and_the_last_signed_one_are_found(
     pattern: str, is_live: bool, padding: int, tmp_path: Path
@@ -65,6 +66,7 @@ def test_the_last_record_and_the_last_signed_one_are_found(
     assert (tail.seq, tail.hash) == head(lines[-1])
     assert (tail.signed_seq, tail.signed_hash) == head(signed)
     assert (tail.end_offset, tail.torn_bytes) == (len(b"".join(lines)), 0)
+    assert tail.is_intact
 
 
 LINES = lines_of("eesee")
@@ -75,6 +77,7 @@ NEXT = edited(LINES[-1], seq=7, prev=head(LINES[-1])[1])
     "behind",
     [
         edited(NEXT, stream="cd" * 16),
+        edited(LINES[3], stream="cd" * 16),
         edited(NEXT, seq=7.0),
         edited(NEXT, seq=0),
         edited(NEXT, observed="soon"),
@@ -89,8 +92,8 @@ NEXT = edited(LINES[-1], seq=7, prev=head(LINES[-1])[1])
         b'{"context":{"note":"' + b"n" * 70_000 + NEXT[NEXT.index(b'"},"event"') :],
     ],
     ids=[
-        "stream", "float", "zero", "time", "again", "begins again", "signed again", "empty", "array", "line feed",
-        "text", "spaces", "long",
+        "stream", "signed stream", "float", "zero", "time", "again", "begins again", "signed again", "empty", "array",
+        "line feed", "text", "spaces", "long",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("is_live", [True, False])
@@ -120,6 +123,20 @@ def test_a_stream_ends_with_its_highest_record_also_where_that_does_not_follow(
     assert not tail.is_intact
 
 
+@pytest.mark.parametrize(("changed", "is_intact"), [(2, True), (4, False), (5, False)])
+def test_the_lines_since_the_last_signed_one_but_one_are_held_against_each_other(
+    changed: int, is_intact: bool, tmp_path: Path
+) -> None:
+    """What was altered before them the verifier says; to look for it, every start would read all that is kept."""
+    lines = lines_of("eesesee")
+    lines[changed] = edited(lines[changed], event="c.d")
+
+    tail = read_tail(written(tmp_path, b"".join(lines)))
+
+    assert tail is not None
+    assert (tail.seq, tail.is_intact) == (8, is_intact)
+
+
 @pytest.mark.parametrize("number", range(len(LINES)))
 def test_a_stream_without_one_of_its_lines_ends_where_it_did(number: int, tmp_path: Path) -> None:
     last = LINES[-2 if number == len(LINES) - 1 else -1]
@@ -139,7 +156,16 @@ def test_a_line_that_follows_is_no_less_part_of_the_stream_for_what_stands_behin
 
 
 @pytest.mark.parametrize(
-    "lines", [b"", b"\0" + LINES[0], edited(LINES[0], stream="cd" * 16), b"{}\n", LINES[0][:-1]]
+    "lines",
+    [
+        b"",
+        b"\0" + LINES[0],
+        edited(LINES[0], stream="cd" * 16),
+        edited(LINES[0], seq=0),
+        edited(LINES[0], seq=-1),
+        b"{}\n",
+        LINES[0][:-1],
+    ],
 )
 def test_where_no_line_is_a_record_of_the_stream_there_is_no_end(lines: bytes, tmp_path: Path) -> None:
     assert read_tail(written(tmp_path, lines)) is None
@@ -172,7 +198,7 @@ def test_a_file_of_any_size_without_signatures_is_read_in_pieces(tmp_path: Path)
 @pytest.mark.parametrize("hole_at", [1 << 20, (1 << 20) - 4096, (1 << 20) + 4096])
 def test_a_hole_is_found_wherever_its_page_lies(hole_at: int, tmp_path: Path) -> None:
     """A mebibyte is read at once; the pages that a power cut leaves empty may begin with the next one."""
-    lines = lines_of("e" * 20 + "s" + "e" * 4 + "ss", 60_000)
+    lines = lines_of("e" * 32 + "s" + "e" * 4 + "ss", 60_000)
     data = b"".join(lines)
     holed = data[:hole_at] + bytes(4096) + data[hole_at + 4096 :]
 
@@ -181,3 +207,45 @@ def test_a_hole_is_found_wherever_its_page_lies(hole_at: int, tmp_path: Path) ->
     assert tail is not None
     assert tail.end_offset == data.rfind(b"\n", 0, hole_at) + 1
     assert tail.has_hole
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 2])
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_line_that_ends_about_where_a_reading_does_is_whole(beyond: int, is_live: bool, tmp_path: Path) -> None:
+    size = (1 << 20) + beyond
+    short = len(b"".join(lines_of("s" + "e" * 17, 60_000)))
+    lines = lines_of("s" + "e" * 17, 60_000 + (size - short) // 17)
+    last = orjson.loads(lines[-1])
+    last["context"]["note"] += "n" * (size - len(b"".join(lines)))
+    lines[-1] = orjson.dumps(last, option=orjson.OPT_SORT_KEYS) + b"\n"
+    assert len(b"".join(lines)) == size
+
+    tail = read_tail(written(tmp_path, b"".join(lines) + bytes(5000)), is_live=is_live)
+
+    assert tail is not None
+    assert (tail.seq, tail.hash) == head(lines[-1])
+    assert (tail.end_offset, tail.torn_bytes, tail.is_intact) == (size, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("data", "begins"),
+    [
+        (b"", False),
+        (LINES[0], False),
+        (LINES[0][:-1], False),
+        (LINES[0] + bytes(4096) + LINES[1], False),
+        (bytes(4096), False),
+        (bytes(4096) + LINES[0][:-1], False),
+        (bytes(4096) + LINES[0], True),
+        (b"\0" + LINES[0], True),
+        (LINES[0][:-1] + b"\0\n", True),
+        (bytes(3 << 20) + b"\n", True),
+    ],
+)
+def test_a_segment_begins_with_a_hole_where_lines_stand_behind_it_alone(
+    data: bytes, begins: bool, tmp_path: Path
+) -> None:
+    path = segments(written(tmp_path, data))[0]
+
+    assert begins_with_hole(path) == begins
+    assert has_line(path) == data.startswith(LINES[0])
