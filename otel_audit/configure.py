@@ -31,7 +31,7 @@ from otel_audit.export.delivering import Delivering, Pace
 from otel_audit.export.exporter import Exporter
 from otel_audit.export.metrics import Watched, watch
 from otel_audit.export.resource import detected_resource
-from otel_audit.logger import Pipeline, install
+from otel_audit.logger import Pipeline, install, installed
 from otel_audit.pipeline import AuditPipeline, DisabledPipeline
 from otel_audit.settings import Settings
 from otel_audit.spool.alarm import Alarms
@@ -44,6 +44,7 @@ from otel_audit.spool.retention import Retention
 from otel_audit.spool.room import Room
 from otel_audit.spool.storage import DiskStorage, MemoryStorage, Storage
 from otel_audit.spool.writer import Writer, WriterConfig
+from otel_audit.subinterpreters import refuse_subinterpreter
 
 if TYPE_CHECKING:
     from otel_audit.evidence.identity import Identity, StreamKey
@@ -76,6 +77,7 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
     ended. It is closed when the process ends or is told to; see `ending`.
 
     Raises:
+        NotConfigured: this is no main interpreter.
         InvalidSetting: a variable, or the policy file, says something that is not accepted.
         IdentityError: the files of `OTEL_AUDIT_IDENTITY` cannot be read or understood; in fail mode `closed` also
             when the issuer is not valid at this time.
@@ -87,6 +89,7 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
         _log.warning("otel-audit: auditing is OFF (OTEL_AUDIT_ENABLED=false): nothing is recorded")
         _replace(DisabledPipeline())
         return
+    refuse_subinterpreter()
     policy = read_policy(settings)
     alarms = Alarms()
     ground = _prepare(settings, alarms)
@@ -384,10 +387,13 @@ def _prepare(settings: Settings, alarms: Alarms) -> _Ground:
 
 def _replace(pipeline: Pipeline | None, timeout_s: float = 5.0, then: Callable[[], object] = lambda: None) -> None:
     global _last  # noqa: PLW0603 - a signal handler may interrupt its shutdown
-    previous = install(pipeline)
+    previous = installed() if pipeline is None else install(pipeline)
     if isinstance(previous, AuditPipeline):
         _last = previous
     if _last is None:
         then()
     else:
         _last.shutdown(timeout_s, then)
+    # only now: until the stream is closed, other threads and signal handlers may still emit
+    if pipeline is None and installed() is previous:
+        install(None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TypeAlias
 
+from otel_audit.errors import NotConfigured
+
 Shutdown: TypeAlias = Callable[[float, Callable[[], object]], None]
 """Close the stream within so many seconds, and then do that."""
 
@@ -24,6 +27,10 @@ _EXIT_S = 5.0
 _SIGNAL_S = 2.0
 """Supervisors send SIGKILL ten seconds after SIGTERM (docker stop), or thirty (Kubernetes)."""
 
+_TRIES = 1000
+"""A timer's handler may emit again and again; each try gets a little further."""
+
+_log = logging.getLogger("otel_audit")
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 _shutdown: Shutdown | None = None
@@ -61,7 +68,26 @@ def close_with_child() -> None:
 
 def _close() -> None:
     if _shutdown is not None:
-        _shutdown(_EXIT_S, lambda: None)
+        _shut(_shutdown, _EXIT_S, lambda: None)
+
+
+def _shut(shutdown: Shutdown, timeout_s: float, then: Callable[[], object]) -> None:
+    """Close the stream, also where a signal handler of the application's emits in the middle of it.
+
+    That comes too late to be recorded; what it raises comes out here, and would leave the stream without its close.
+    """
+    is_told = True
+    for _ in range(_TRIES):
+        try:
+            if not is_told:
+                _log.error("otel-audit: an event of a signal handler came after the end of the log, and is lost")
+                is_told = True
+            shutdown(timeout_s, then)
+        except NotConfigured:
+            is_told = False
+        else:
+            return
+    shutdown(timeout_s, then)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
@@ -70,4 +96,4 @@ def _on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
     if _shutdown is None:
         end()
     else:
-        _shutdown(_SIGNAL_S, end)
+        _shut(_shutdown, _SIGNAL_S, end)

@@ -148,7 +148,12 @@ class AuditLogger:
             NoRoom: in fail mode `closed` only.
         """
         pipeline = _pipeline
-        return None if pipeline is None else pipeline.admit()
+        if pipeline is None:
+            return None
+        try:
+            return pipeline.admit()
+        except NotConfigured:  # shut down since the line above, or just being: as where there is no pipeline
+            return None
 
     def admit_or_raise(self) -> Callable[[], None] | None:
         """Like `admit`, for work that must not be done where nothing can be recorded.

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.error import HTTPError
@@ -138,6 +139,14 @@ class Program:
                 return None
 
         return wait_for(answer, f"an answer from {path}")
+
+    def cut(self, path: str) -> None:
+        """GET what ends whoever answers: there is no answer."""
+        try:
+            urllib.request.urlopen(self.url + path, timeout=PATIENCE_S).close()
+        except (OSError, HTTPException):
+            return
+        raise AssertionError(f"an answer from {path}")
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to this very process."""

@@ -16,9 +16,11 @@ def test_a_stream_that_one_thread_opens_is_never_taken_for_a_crashed_one_by_anot
 
     def look() -> None:
         while not ended.is_set():
-            for directory in stream_directories(tmp_path):
-                if not is_held_here(directory) and acquire(directory) is not None:
-                    taken.append(directory.name)
+            taken.extend(
+                directory.name
+                for directory in stream_directories(tmp_path)
+                if not is_held_here(directory) and acquire(directory) is not None
+            )
 
     looker = threading.Thread(target=look)
     looker.start()
