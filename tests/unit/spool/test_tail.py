@@ -92,8 +92,8 @@ NEXT = edited(LINES[-1], seq=7, prev=head(LINES[-1])[1])
         b'{"context":{"note":"' + b"n" * 70_000 + NEXT[NEXT.index(b'"},"event"') :],
     ],
     ids=[
-        "stream", "signed stream", "float", "zero", "time", "again", "begins again", "signed again", "empty", "array",
-        "line feed", "text", "spaces", "long",
+        "stream", "signed stream", "float", "zero", "time", "again", "begins again", "signed again", "empty",
+        "array", "line feed", "text", "spaces", "long",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("is_live", [True, False])
