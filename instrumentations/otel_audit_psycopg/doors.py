@@ -17,76 +17,49 @@ from otel_audit.capture.doors import leads_to
 from otel_audit.capture.sql import Statement
 from otel_audit_psycopg import copies, cursors, pipelines, server_cursors, transactions
 from otel_audit_psycopg.recording import COMMIT, ROLLBACK, Switch
+from otel_audit_psycopg.transactions import COMMIT_PREPARED, PREPARE_TRANSACTION, ROLLBACK_PREPARED
 
 _log = logging.getLogger("otel_audit")
 
 _Make: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-_Door: TypeAlias = tuple[type[Any], str, _Make]
 
 
-def _of(make: Callable[..., Any], *statements: Statement) -> _Make:
-    """The door that *make* makes for *statements*."""
-    return functools.partial(make, *statements)
+def _ending(statement: Statement) -> tuple[_Make, _Make]:
+    """The doors of what ends a transaction by *statement*."""
+    return (
+        functools.partial(transactions.ending, statement),
+        functools.partial(transactions.ending_async, statement),
+    )
 
 
-_DOORS: tuple[_Door, ...] = (
-    (psycopg.Cursor, "execute", cursors.executing),
-    (psycopg.Cursor, "executemany", cursors.executing_many),
-    (psycopg.Cursor, "stream", cursors.streaming),
-    (psycopg.Cursor, "copy", copies.copying),
-    (psycopg.ServerCursor, "execute", server_cursors.declaring),
-    (psycopg.ServerCursor, "scroll", server_cursors.scrolling),
-    (psycopg.ServerCursor, "close", server_cursors.closing),
-    (psycopg.Connection, "commit", _of(transactions.ending, COMMIT)),
-    (psycopg.Connection, "rollback", _of(transactions.ending, ROLLBACK)),
-    (psycopg.Connection, "close", transactions.closing),
-    (psycopg.Connection, "transaction", transactions.in_transaction),
-    (psycopg.Connection, "notifies", transactions.listening),
-    (
-        psycopg.Connection,
-        "tpc_prepare",
-        _of(transactions.ending_two_phase, transactions.PREPARE_TRANSACTION, transactions.PREPARE_TRANSACTION),
-    ),
-    (psycopg.Connection, "tpc_commit", _of(transactions.ending_two_phase, transactions.COMMIT_PREPARED, COMMIT)),
-    (
-        psycopg.Connection,
-        "tpc_rollback",
-        _of(transactions.ending_two_phase, transactions.ROLLBACK_PREPARED, ROLLBACK),
-    ),
-    (psycopg.Transaction, "__exit__", transactions.leaving_transaction),
-    (psycopg.Pipeline, "__exit__", pipelines.leaving_pipeline),
-    (psycopg.AsyncCursor, "execute", cursors.executing_async),
-    (psycopg.AsyncCursor, "executemany", cursors.executing_many_async),
-    (psycopg.AsyncCursor, "stream", cursors.streaming_async),
-    (psycopg.AsyncCursor, "copy", copies.copying_async),
-    (psycopg.AsyncServerCursor, "execute", server_cursors.declaring_async),
-    (psycopg.AsyncServerCursor, "scroll", server_cursors.scrolling_async),
-    (psycopg.AsyncServerCursor, "close", server_cursors.closing_async),
-    (psycopg.AsyncConnection, "commit", _of(transactions.ending_async, COMMIT)),
-    (psycopg.AsyncConnection, "rollback", _of(transactions.ending_async, ROLLBACK)),
-    (psycopg.AsyncConnection, "close", transactions.closing_async),
-    (psycopg.AsyncConnection, "transaction", transactions.in_transaction_async),
-    (psycopg.AsyncConnection, "notifies", transactions.listening_async),
-    (
-        psycopg.AsyncConnection,
-        "tpc_prepare",
-        _of(
-            transactions.ending_two_phase_async, transactions.PREPARE_TRANSACTION, transactions.PREPARE_TRANSACTION
-        ),
-    ),
-    (
-        psycopg.AsyncConnection,
-        "tpc_commit",
-        _of(transactions.ending_two_phase_async, transactions.COMMIT_PREPARED, COMMIT),
-    ),
-    (
-        psycopg.AsyncConnection,
-        "tpc_rollback",
-        _of(transactions.ending_two_phase_async, transactions.ROLLBACK_PREPARED, ROLLBACK),
-    ),
-    (psycopg.AsyncTransaction, "__aexit__", transactions.leaving_transaction),
-    (psycopg.AsyncPipeline, "__aexit__", pipelines.leaving_pipeline_async),
+def _ending_two_phase(prepared: Statement, unprepared: Statement) -> tuple[_Make, _Make]:
+    """The doors of what ends one that was prepared, or was not yet."""
+    return (
+        functools.partial(transactions.ending_two_phase, prepared, unprepared),
+        functools.partial(transactions.ending_two_phase_async, prepared, unprepared),
+    )
+
+
+_DOORS: tuple[tuple[str, str, _Make, _Make], ...] = (
+    ("Cursor", "execute", cursors.executing, cursors.executing_async),
+    ("Cursor", "executemany", cursors.executing_many, cursors.executing_many_async),
+    ("Cursor", "stream", cursors.streaming, cursors.streaming_async),
+    ("Cursor", "copy", copies.copying, copies.copying_async),
+    ("ServerCursor", "execute", server_cursors.declaring, server_cursors.declaring_async),
+    ("ServerCursor", "scroll", server_cursors.scrolling, server_cursors.scrolling_async),
+    ("ServerCursor", "close", server_cursors.closing, server_cursors.closing_async),
+    ("Connection", "commit", *_ending(COMMIT)),
+    ("Connection", "rollback", *_ending(ROLLBACK)),
+    ("Connection", "close", transactions.closing, transactions.closing_async),
+    ("Connection", "transaction", transactions.in_transaction, transactions.in_transaction_async),
+    ("Connection", "notifies", transactions.listening, transactions.listening_async),
+    ("Connection", "tpc_prepare", *_ending_two_phase(PREPARE_TRANSACTION, PREPARE_TRANSACTION)),
+    ("Connection", "tpc_commit", *_ending_two_phase(COMMIT_PREPARED, COMMIT)),
+    ("Connection", "tpc_rollback", *_ending_two_phase(ROLLBACK_PREPARED, ROLLBACK)),
+    ("Transaction", "__exit__", transactions.leaving_transaction, transactions.leaving_transaction),
+    ("Pipeline", "__exit__", pipelines.leaving_pipeline, pipelines.leaving_pipeline_async),
 )
+"""Class, method, what makes the door from it, and from the same method of its twin with asyncio."""
 
 _opened: list[tuple[type[Any], str, Callable[..., Any], Callable[..., Any]]] = []
 """Class, name, psycopg's own method, ours."""
@@ -96,8 +69,9 @@ def open_doors() -> None:
     """Put our methods in the place of psycopg's, and record; a second call changes nothing."""
     if not _opened:
         try:
-            for holder, name, make in _DOORS:
-                _replace(holder, name, make)
+            for kind, name, make, make_async in _DOORS:
+                _replace(getattr(psycopg, kind), name, make)
+                _replace(getattr(psycopg, f"Async{kind}"), name.replace("__exit__", "__aexit__"), make_async)
         except BaseException:
             close_doors()  # half of them would record half of what is done
             raise

@@ -54,8 +54,6 @@ class Switch:
     """Whether the doors record; off again after `uninstrument()`."""
 
     is_on = False
-    is_loaded = False
-    """The SQL parser was loaded ahead of the first query."""
 
 
 class Access:
@@ -85,7 +83,7 @@ def access_of(connection: AnyConnection) -> Access:
         access = Access(_database(connection))
         if not connection.closed:
             holder._otel_audit = access  # noqa: SLF001 - likewise
-            _load_parser()
+            _READER.load()
     return access
 
 
@@ -104,13 +102,6 @@ def _database(connection: AnyConnection) -> Database:
         return Database("postgresql", info.dbname, attributes)
     except psycopg.Error:  # closed already: libpq does not say any more
         return Database("postgresql", None)
-
-
-def _load_parser() -> None:
-    """Import the SQL parser and let it read once (150 ms), unless a request is waiting for it."""
-    if not Switch.is_loaded and current_request.get() is None:
-        Switch.is_loaded = True
-        _READER.statements("SELECT a FROM b")
 
 
 def text_of(query: object, cursor: AnyCursor) -> str | None:

@@ -7,6 +7,8 @@ the application, when the cursor is closed or used again; a cursor that is dropp
 from __future__ import annotations
 
 import functools
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from otel_audit.capture.sql import Statement, operation
@@ -78,15 +80,8 @@ def declaring(beneath: Method) -> Method:
     def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not Switch.is_on:
             return beneath(self, *args, **kwargs)
-        before = _rows_of(self)
-        run = Run(self, args, kwargs)
-        try:
+        with _declared(self, args, kwargs) as run:
             result = beneath(self, *run.args, **run.kwargs)
-        except BaseException as error:
-            run.failed(error)
-            raise
-        finally:
-            _record_fetched(self, before)
         try:
             run.succeeded()
         except RecordingFailed:
@@ -105,15 +100,8 @@ def declaring_async(beneath: Method) -> Method:
     async def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not Switch.is_on:
             return await beneath(self, *args, **kwargs)
-        before = _rows_of(self)
-        run = Run(self, args, kwargs)
-        try:
+        with _declared(self, args, kwargs) as run:
             result = await beneath(self, *run.args, **run.kwargs)
-        except BaseException as error:
-            run.failed(error)
-            raise
-        finally:
-            _record_fetched(self, before)
         try:
             run.succeeded()
         except RecordingFailed:
@@ -125,19 +113,27 @@ def declaring_async(beneath: Method) -> Method:
     return execute
 
 
+@contextmanager
+def _declared(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Run]:
+    """While *cursor* is declared: what it gave before is recorded afterwards, and how it failed."""
+    before = _rows_of(cursor)
+    run = Run(cursor, args, kwargs)
+    try:
+        yield run
+    except BaseException as error:
+        run.failed(error)
+        raise
+    finally:
+        _record_fetched(cursor, before)
+
+
 def scrolling(beneath: Method) -> Method:
     """`ServerCursor.scroll`."""
 
     @functools.wraps(beneath)
     def scroll(self: Any, *args: Any, **kwargs: Any) -> Any:
-        fetched = access_of(self.connection).fetched.get(self)
-        if fetched is not None:
-            fetched.leave(self)
-        try:
+        with _moved(self):
             return beneath(self, *args, **kwargs)
-        finally:
-            if fetched is not None:
-                fetched.arrive(self)
 
     return scroll
 
@@ -147,16 +143,23 @@ def scrolling_async(beneath: Method) -> Method:
 
     @functools.wraps(beneath)
     async def scroll(self: Any, *args: Any, **kwargs: Any) -> Any:
-        fetched = access_of(self.connection).fetched.get(self)
-        if fetched is not None:
-            fetched.leave(self)
-        try:
+        with _moved(self):
             return await beneath(self, *args, **kwargs)
-        finally:
-            if fetched is not None:
-                fetched.arrive(self)
 
     return scroll
+
+
+@contextmanager
+def _moved(cursor: Any) -> Generator[None]:
+    """While *cursor* is moved otherwise than by handing rows out."""
+    fetched = access_of(cursor.connection).fetched.get(cursor)
+    if fetched is not None:
+        fetched.leave(cursor)
+    try:
+        yield
+    finally:
+        if fetched is not None:
+            fetched.arrive(cursor)
 
 
 def closing(beneath: Method) -> Method:
@@ -167,16 +170,8 @@ def closing(beneath: Method) -> Method:
         if self.closed or not Switch.is_on:
             beneath(self)
             return
-        fetched = _rows_of(self)
-        release = admit()
-        try:
-            try:
-                beneath(self)
-            finally:
-                _record_fetched(self, fetched)
-        finally:
-            if release is not None:
-                release()
+        with _closed(self):
+            beneath(self)
 
     return close
 
@@ -189,15 +184,22 @@ def closing_async(beneath: Method) -> Method:
         if self.closed or not Switch.is_on:
             await beneath(self)
             return
-        fetched = _rows_of(self)
-        release = admit()
-        try:
-            try:
-                await beneath(self)
-            finally:
-                _record_fetched(self, fetched)
-        finally:
-            if release is not None:
-                release()
+        with _closed(self):
+            await beneath(self)
 
     return close
+
+
+@contextmanager
+def _closed(cursor: Any) -> Generator[None]:
+    """While *cursor* is closed: what it gave is recorded afterwards."""
+    fetched = _rows_of(cursor)
+    release = admit()
+    try:
+        try:
+            yield
+        finally:
+            _record_fetched(cursor, fetched)
+    finally:
+        if release is not None:
+            release()

@@ -14,7 +14,7 @@ from typing import Any
 from otel_audit.capture.hooking import AuditInstrumentor
 from otel_audit_sqlite3.connection import AuditedConnection, PlainConnection, audited_connection
 from otel_audit_sqlite3.cursor import AuditedCursor, PlainCursor
-from otel_audit_sqlite3.recording import Switch, as_caller, load_parser
+from otel_audit_sqlite3.recording import READER, Switch, as_caller
 
 _MODULES: tuple[Any, ...] = (sqlite3, sqlite3.dbapi2)
 _FACTORY_POSITION = 5
@@ -94,7 +94,7 @@ def _door(beneath: Callable[..., Any]) -> Callable[..., Any]:
         elif Switch.is_on or "factory" in kwargs:
             kwargs["factory"] = audited_connection(kwargs.get("factory", PlainConnection))
         if Switch.is_on:
-            load_parser()
+            READER.load()
         return as_caller(beneath, args, kwargs, depth=1)
 
     connect.otel_audit_beneath = beneath  # type: ignore[attr-defined]

@@ -58,15 +58,6 @@ class Switch:
     """Whether audited connections record; off again after `uninstrument()`, which cannot take them back."""
 
     is_on = False
-    is_loaded = False
-    """The SQL parser was loaded ahead of the first query."""
-
-
-def load_parser() -> None:
-    """Import the SQL parser and let it read once (150 ms), unless a request is waiting for it."""
-    if not Switch.is_loaded and current_request.get() is None:
-        Switch.is_loaded = True
-        READER.statements("SELECT a FROM b")
 
 
 class Access:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
+from otel_audit.capture.request import current_request
 from otel_audit.capture.sql_parse import read
 from otel_audit.capture.sql_text import Dialect, sanitize, split, strip
 from otel_audit.event import AuditEvent, ContextValue, Outcome, Target
@@ -115,6 +116,7 @@ class StatementReader:
         self._by_text: dict[str, tuple[Statement, ...]] = {}
         self._by_statement: dict[str, Statement] = {}
         self._lock = threading.Lock()
+        self._is_loaded = False
 
     def statements(self, text: str) -> tuple[Statement, ...]:
         """The statements in *text*, in order; none where it holds but comments. Never raises on what it says."""
@@ -126,6 +128,12 @@ class StatementReader:
         if found is not None:
             return found
         return self._read(stripped)
+
+    def load(self) -> None:
+        """Import the SQL parser and let it read once (150 ms), unless it has, or a request is waiting for it."""
+        if not self._is_loaded and current_request.get() is None:
+            self._is_loaded = True
+            self.statements("SELECT a FROM b")
 
     def _read(self, stripped: str) -> tuple[Statement, ...]:
         statements: list[Statement] = []
