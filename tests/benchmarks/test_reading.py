@@ -1,7 +1,7 @@
 """How many instructions a record costs that is read back, counted as in `test_opcodes.py`, with the same margin.
 
-Found: 332 a record of a spool; 1,865 of OTLP-JSON, whose first mebibyte, and so all of it here, is read twice; 1,695
-where it had to be sorted, and what differs from a record is looked for before that.
+Found: 332 a record of a spool; 1,865 of OTLP-JSON, whose first mebibyte, and so all of it here, is read twice;
+1,695 where it had to be sorted, and what differs from a record is looked for before that.
 """
 
 from __future__ import annotations
