@@ -70,7 +70,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     """In place of running the tests once: run some of them for each mutant."""
     option: dict[str, Any] = vars(session.config.option)
     covered = Coverage(session, [Path(path) for path in option["covered"]], option["budget"])
-    limit_s: int = 5 + math.ceil(4 * option["budget"])
+    limit_s: int = 3 + math.ceil(2 * option["budget"])
     with Path(option["fates"]).open("a") as fates:
         for wanted in option["mutate"]:
             module, _, line = wanted.partition(":")

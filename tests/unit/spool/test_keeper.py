@@ -234,6 +234,18 @@ def test_a_process_has_one_keeper_from_its_first_event_to_its_end(threaded: Audi
     assert (running(), starts) == ([], [1])
 
 
+def test_the_keeper_goes_round_by_itself_as_often_as_a_seal_falls_due(process: Process) -> None:
+    """Nobody wakes it but the first event; this clock stands still, so that the seal stays due."""
+    pipeline = process(OTEL_AUDIT_SEAL_INTERVAL="100ms")
+    rounds = threading.Semaphore(0)
+    pipeline.keeper.on_synced = rounds.release
+    pipeline.writer.on_work = pipeline.keeper.wake
+    pipeline.record(EVENT)
+
+    assert all(rounds.acquire(timeout=60) for _ in range(6))
+    pipeline.keeper.stop(60)
+
+
 def test_a_process_that_lives_for_a_moment_ends_what_an_earlier_one_left_open(
     threaded: AuditPipeline, process: Process, spool: Path
 ) -> None:

@@ -110,13 +110,14 @@ def test_what_is_no_further_record_does_not_end_the_stream_and_does_not_hide(
 
 
 @pytest.mark.parametrize("changes", [{"seq": 8}, {"prev": "0" * 64}], ids=["gap", "chain"])
+@pytest.mark.parametrize("is_live", [True, False])
 def test_a_stream_ends_with_its_highest_record_also_where_that_does_not_follow(
-    changes: dict[str, Any], tmp_path: Path
+    changes: dict[str, Any], is_live: bool, tmp_path: Path
 ) -> None:
     """Whoever ends it there leaves the gap to be found; ended before the gap, all behind it would count as torn."""
     last = edited(NEXT, **changes)
 
-    tail = read_tail(written(tmp_path, b"".join(LINES) + last))
+    tail = read_tail(written(tmp_path, b"".join(LINES) + last), is_live=is_live)
 
     assert tail is not None
     assert (tail.seq, tail.hash) == head(last)
@@ -169,6 +170,22 @@ def test_a_line_that_follows_is_no_less_part_of_the_stream_for_what_stands_behin
 )
 def test_where_no_line_is_a_record_of_the_stream_there_is_no_end(lines: bytes, tmp_path: Path) -> None:
     assert read_tail(written(tmp_path, lines)) is None
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize("torn_bytes", [0, 1, 65_534, 65_535, 65_536])
+def test_the_largest_record_is_one_whatever_is_being_written_behind_it(
+    torn_bytes: int, is_live: bool, tmp_path: Path
+) -> None:
+    short = len(lines_of("e")[1]) - 1
+    lines = lines_of("e", 65_536 - short)
+    assert len(lines[1]) == 65_536 + 1
+
+    tail = read_tail(written(tmp_path, b"".join(lines) + b"{" * torn_bytes), is_live=is_live)
+
+    assert tail is not None
+    assert (tail.seq, tail.hash) == head(lines[1])
+    assert (tail.torn_bytes, tail.is_intact) == (torn_bytes, True)
 
 
 def test_a_stream_of_unsigned_records_alone_has_no_head_to_name(tmp_path: Path) -> None:
