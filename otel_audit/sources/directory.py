@@ -26,6 +26,7 @@ _RETIRING = re.compile(r"retiring-[0-9a-f]{32}")
 
 _OBSERVED = re.compile(rb'"observed":"([0-9TZ:.-]{30})"')
 _PEEK_BYTES = 1 << 16
+_SHARED_NAMES = 1_000
 _MAX_PLACE_BYTES = 1024
 
 
@@ -63,10 +64,17 @@ def _place(directory: Path) -> str | None:
 class FileLane:
     """Files read one after the other: the segments of one stream, or a single file."""
 
-    name: str
+    directory: Path
+    """Shared by all streams of a service: there may be a million of them."""
     stream: str | None
+    """Also the name of the directory in there that the files lie in; None where they lie in it themselves."""
     opened: str
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The stream's directory, or the file."""
+        return str(self.directory / (self.files[0] if self.stream is None else self.stream))
 
     def batches(self) -> Iterator[Batch]:
         """Read every file up to its last whole line.
@@ -75,12 +83,13 @@ class FileLane:
             SourceError: a file cannot be read.
             LaneGone: the stream's directory is not there any more.
         """
-        for file in self.files:
+        below = self.directory if self.stream is None else self.directory / self.stream
+        for file in (below / name for name in self.files):
             try:
                 for lines in read_lines(file):
                     yield Batch(lines)
             except SourceError:
-                if self.stream is not None and not file.parent.exists():
+                if self.stream is not None and not below.exists():
                     raise LaneGone(self.name) from None
                 raise
 
@@ -92,6 +101,7 @@ class DirectorySource:
         self.name = str(path.resolve())
         self.place = place
         self._path = path
+        self._is_local: bool | None = None
 
     @property
     def local(self) -> bool:
@@ -100,9 +110,11 @@ class DirectorySource:
         Raises:
             SourceError: a directory cannot be listed.
         """
-        return not self._path.is_dir() or not any(
-            is_otlp_json(name) for _, names in _walk(self._path) for name in names
-        )
+        if self._is_local is None:
+            self._is_local = not self._path.is_dir() or not any(
+                is_otlp_json(name) for _, names in _walk(self._path) for name in names
+            )
+        return self._is_local
 
     def lanes(self) -> Iterator[Lane]:
         """One lane a stream's directory, one a file elsewhere, one an OTLP-JSON log, by name.
@@ -113,15 +125,24 @@ class DirectorySource:
         if not self._path.is_dir():
             yield _file_lane(self._path)
             return
+        is_local = True
+        above = self._path
+        segments: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Most streams have files of the same names: one tuple for all of them."""
         for directory, names in _walk(self._path):
-            yield from otlp_lanes(directory, filter(is_otlp_json, names))
-            bodies = (name for name in sorted(names) if name.endswith(SUFFIXES) and not is_otlp_json(name))
-            files = [directory / name for name in bodies]
+            otlp = [name for name in names if is_otlp_json(name)]
+            is_local = is_local and not otlp
+            yield from otlp_lanes(directory, otlp)
+            files = tuple(name for name in sorted(names) if name.endswith(SUFFIXES) and not is_otlp_json(name))
             if files and _STREAM.fullmatch(directory.name):
-                yield FileLane(str(directory), directory.name, _first_observed(files[0]), tuple(files))
+                if len(segments) < _SHARED_NAMES:
+                    files = segments.setdefault(files, files)
+                above = directory.parent if directory.parent != above else above
+                yield FileLane(above, directory.name, _first_observed(directory / files[0]), files)
             else:
-                for file in files:
-                    yield _file_lane(file)
+                for name in files:
+                    yield _file_lane(directory / name)
+        self._is_local = is_local
 
     def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
         """Sort on disk.
@@ -145,7 +166,7 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _file_lane(file: Path) -> FileLane:
-    return FileLane(str(file), None, _first_observed(file), (file,))
+    return FileLane(file.parent, None, _first_observed(file), (file.name,))
 
 
 def _first_observed(file: Path) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
+from otel_audit.verify.ended import ReadStream
 from otel_audit.verify.reading import Tally
 from otel_audit.verify.resolve import Streams
 from otel_audit.verify.standing import Terms
-from otel_audit.verify.stream import StreamCheck
 from otel_audit.verify.verdict import (
     INCOMPLETE_KINDS,
     TAMPERED_KINDS,
@@ -34,19 +34,23 @@ _RANK: dict[tuple[str, str], int] = {entry: rank for rank, entry in enumerate(_O
 class Conclusion:
     """Collects findings and counts, and puts them in order."""
 
-    def __init__(
-        self, checks: Mapping[str, StreamCheck], streams: Streams, terms: Terms, service: str | None
-    ) -> None:
+    def __init__(self, checks: dict[str, ReadStream], streams: Streams, terms: Terms, service: str | None) -> None:
+        """Judge *checks*, which this takes over: `verdict` empties it, so that no stream is kept twice."""
         self._terms = terms
         self._streams = streams
         self._service = service
         self._findings: dict[tuple[str, Severity, str | None, int | None], Finding] = {}
-        self._checks = {
-            stream: check
+        self._others = {
+            stream
             for stream, check in checks.items()
-            if not streams.is_excluded(check) and (service is None or not _is_of_another(check, service))
+            if streams.is_excluded(check) or (service is not None and _is_of_another(check, service))
         }
-        self._others = checks.keys() - self._checks.keys()
+        self._all = checks
+        self._checks = (
+            {stream: check for stream, check in checks.items() if stream not in self._others}
+            if self._others
+            else checks
+        )
         for check in self._checks.values():
             self._take_notes(check)
         streams.judge(self._checks, self.report)
@@ -75,13 +79,16 @@ class Conclusion:
         self._findings[key] = Finding(kind, stream, seq, severity, count, message)
 
     def verdict(self, trust: tuple[Issuer, ...]) -> Verdict:
-        """Put everything in order."""
-        checks = sorted(self._checks.values(), key=lambda check: (_opened(check), check.stream))
-        place = {check.stream: at for at, check in enumerate(checks, 1)}
+        """Put everything in order; once."""
+        checks = sorted(self._checks.values(), key=lambda check: check.stream)
+        checks.sort(key=_opened)
+        concerned = {finding.stream for finding in self._findings.values()}
+        place = {check.stream: at for at, check in enumerate(checks, 1) if check.stream in concerned}
+        count = len(checks)
 
         def order(finding: Finding) -> tuple[bool, int, str, int, int]:
             stream = finding.stream
-            at = 0 if stream is None else place.get(stream, len(checks) + 1)
+            at = 0 if stream is None else place.get(stream, count + 1)
             rank = _RANK[finding.kind, finding.severity]
             return finding.severity == "warning", at, stream or "", finding.seq or 0, rank
 
@@ -95,63 +102,49 @@ class Conclusion:
             status = "incomplete"
         elif not checks:
             status = "empty"
-        pending = adopted = 0
-        for check in checks:
-            is_recovered = self._streams.is_recovered(check)
-            pending += check.future + (check.tail.future if check.closed_at else 0)
-            if is_recovered:
-                adopted += check.tail.records
+        recovered = {check.stream for check in checks if self._streams.is_recovered(check)}
+        self._all.clear()
+        self._checks.clear()
+        self._findings.clear()
+        pending = adopted = records = 0
+        streams: list[StreamVerdict] = []
+        checks.reverse()
+        while checks:
+            check = checks.pop()
+            records += check.records
+            tail_records, tail_future = (check.tail.records, check.tail.future) if check.tail else (0, 0)
+            pending += check.future + (tail_future if check.closed_at else 0)
+            if check.stream in recovered:
+                adopted += tail_records
             elif check.closed_at is None:
-                pending += check.tail.records
+                pending += tail_records
+            verdict: Status = "verified"
+            if check.stream in tampered:
+                verdict = "tampered"
+            elif check.stream in incomplete:
+                verdict = "incomplete"
+            streams.append(_stream_verdict(check, verdict, is_recovered=check.stream in recovered))
         return Verdict(
             status=status,
             scope="window" if self._terms.is_window else "whole",
             checked_at=self._terms.now,
-            records=sum(check.records for check in checks),
+            records=records,
             pending=pending,
             adopted=adopted,
-            streams=tuple(self._stream_verdict(check, tampered, incomplete) for check in checks),
+            streams=tuple(streams),
             findings=tuple(findings),
             trust=trust,
         )
 
-    def _take_notes(self, check: StreamCheck) -> None:
-        path = None if check.opening is None else check.opening.path
-        if path is not None:
-            if path.anchor is None and self._terms.anchors:
+    def _take_notes(self, check: ReadStream) -> None:
+        if check.opened is not None:
+            if check.anchor is None and self._terms.anchors:
                 message = "the stream's certificate leads to no issuer that is trusted"
                 self.report("untrusted-key", check.stream, 1, message, 1)
-            if path.fault is not None:
-                self.report("wrong-certificate", check.stream, 1, path.fault, 1)
-        for kind, notes in check.notes.by_kind.items():
-            if kind in ("clock-outside-certificate", "late-seal", "clock-step"):
-                first, count = notes[0], sum(note.count for note in notes)
-                self.report(kind, check.stream, first.seq, first.message, count)
-            else:
-                for note in notes:
-                    self.report(kind, check.stream, note.seq, note.message, note.count)
-
-    def _stream_verdict(
-        self, check: StreamCheck, tampered: set[str | None], incomplete: set[str | None]
-    ) -> StreamVerdict:
-        verdict: Status = "verified"
-        if check.stream in tampered:
-            verdict = "tampered"
-        elif check.stream in incomplete:
-            verdict = "incomplete"
-        return StreamVerdict(
-            stream=check.stream,
-            service=check.service,
-            first_seq=check.first_seq,
-            last_seq=check.last_seq,
-            records=check.records,
-            sealed=check.signed_seq,
-            closed=check.closed_at is not None,
-            recovered=self._streams.is_recovered(check),
-            opened=None if check.opening is None else check.opening.opened,
-            last_observed=check.last_observed or None,
-            verdict=verdict,
-        )
+            if check.fault is not None:
+                self.report("wrong-certificate", check.stream, 1, check.fault, 1)
+        for note in check.notes:
+            self.report(note.kind, check.stream, note.seq, note.message, note.times)
 
 
 def _severity(kind: str) -> Severity:
@@ -160,10 +153,26 @@ def _severity(kind: str) -> Severity:
     return "incomplete" if kind in INCOMPLETE_KINDS else "warning"
 
 
-def _is_of_another(check: StreamCheck, service: str) -> bool:
+def _is_of_another(check: ReadStream, service: str) -> bool:
     """Whether *check* is of another service by an issuer's word; what an open merely says anybody can write."""
     return check.is_good and check.is_open_signed and check.service != service
 
 
-def _opened(check: StreamCheck) -> str:
-    return "" if check.opening is None else check.opening.opened
+def _opened(check: ReadStream) -> str:
+    return check.opened or ""
+
+
+def _stream_verdict(check: ReadStream, verdict: Status, *, is_recovered: bool) -> StreamVerdict:
+    return StreamVerdict(
+        stream=check.stream,
+        service=check.service,
+        first_seq=check.first_seq,
+        last_seq=check.last_seq,
+        records=check.records,
+        sealed=check.signed_seq,
+        closed=check.closed_at is not None,
+        recovered=is_recovered,
+        opened=check.opened,
+        last_observed=check.last_observed or None,
+        verdict=verdict,
+    )

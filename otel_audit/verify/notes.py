@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _SEPARATE = 50
 """Findings of one kind kept apart in one stream; more are counted with the last of them."""
+
+
+_ONCE = frozenset(("clock-outside-certificate", "late-seal", "clock-step"))
 
 
 @dataclass(slots=True)
@@ -15,6 +20,15 @@ class Note:
     seq: int
     cause: int
     count: int
+    message: str
+
+
+class Noted(NamedTuple):
+    """One finding, when the stream has been read."""
+
+    kind: str
+    seq: int
+    times: int
     message: str
 
 
@@ -40,6 +54,15 @@ class Notes:
             for note in notes:
                 self.add(kind, note.seq, note.cause, note.message, note.count)
         later.by_kind.clear()
+
+    def noted(self) -> Iterator[Noted]:
+        """What stays to be reported; of kinds that a slow or stepped clock repeats for ever, only the first."""
+        for kind, notes in self.by_kind.items():
+            if kind in _ONCE:
+                first = notes[0]
+                yield Noted(kind, first.seq, sum(note.count for note in notes), first.message)
+            else:
+                yield from (Noted(kind, note.seq, note.count, note.message) for note in notes)
 
     def keep_causes(self, upto: int) -> None:
         """Forget what was seen at records above *upto*."""

@@ -46,7 +46,8 @@ class Naming(NamedTuple):
     stream: str
     seq: int
     """0 for a successor, of which only the stream is named."""
-    hash: str
+    hash: bytes
+    """32 bytes; none for a successor."""
     sealed: int = 0
     """Of a recovery: the last signed `seq` found."""
     torn_bytes: int = 0
@@ -56,14 +57,17 @@ def namings(context: Mapping[str, Any], event: str, by: str, at: int, observed: 
     """What record *at* of stream *by*, a well-signed *event* with *context*, says of other streams."""
     if event in (OPEN, LINKED):
         named = [Reference.parse(text) for text in context["audit.predecessors"]]
-        return [Naming("predecessor", by, at, observed, one.stream, one.seq, one.hash) for one in named]
+        return [
+            Naming("predecessor", by, at, observed, one.stream, one.seq, bytes.fromhex(one.hash)) for one in named
+        ]
     if event == CLOSE and "audit.successor" in context:
-        return [Naming("successor", by, at, observed, context["audit.successor"], 0, "")]
+        return [Naming("successor", by, at, observed, context["audit.successor"], 0, b"")]
     if event == RECOVERED:
         stream, seq, record_hash, sealed, torn_bytes = (
             context[f"audit.recovered.{name}"] for name in ("stream", "seq", "hash", "sealed", "torn_bytes")
         )
-        return [Naming("recovered", by, at, observed, stream, seq, record_hash, sealed, torn_bytes)]
+        digest = bytes.fromhex(record_hash)
+        return [Naming("recovered", by, at, observed, stream, seq, digest, sealed, torn_bytes)]
     return []
 
 

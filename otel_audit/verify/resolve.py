@@ -5,18 +5,22 @@ Only well-signed records of streams with a good path count; `stream.py` has kept
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from otel_audit.evidence.rfc3339 import NANOS_PER_SECOND, unix_nanos
+from otel_audit.verify.ended import ReadStream
 from otel_audit.verify.reference import Naming, Reference, Retirement
 from otel_audit.verify.standing import Marks, Terms
-from otel_audit.verify.stream import StreamCheck
 
 _ADOPTED_SLACK_NS = 5 * NANOS_PER_SECOND
 """How much later than first plus seal interval an adopted record may be observed."""
 
+_NAMED = attrgetter("stream")
 Report = Callable[[str, str | None, int | None, str, int], None]
 """Takes a finding: kind, stream, `seq`, message, count."""
 
@@ -38,17 +42,18 @@ class Surroundings:
 class Streams:
     """Every stream that was read, and what they say of each other."""
 
-    def __init__(self, checks: Mapping[str, StreamCheck], terms: Terms, around: Surroundings) -> None:
+    def __init__(self, checks: Mapping[str, ReadStream], terms: Terms, around: Surroundings) -> None:
         self._checks = checks
         self._terms = terms
         self._around = around
-        self._namings: dict[str, list[Naming]] = defaultdict(list)
+        self._namings: list[Naming] = []
+        """By stream named; a list for each of a million would be as large again."""
         self._retirements: list[Retirement] = []
         for check in checks.values():
             if check.is_good:
                 self._retirements += check.retirements
-                for naming in check.namings:
-                    self._namings[naming.stream].append(naming)
+                self._namings += check.namings
+        self._namings.sort(key=_NAMED)
         self._places: dict[tuple[str, str | None], set[str]] = defaultdict(set)
         """By stream and service: the places that say to have removed it."""
         for retirement in self._retirements:
@@ -60,26 +65,26 @@ class Streams:
 
     def marks(self, stream: str) -> Marks:
         """What reading *stream* should look out for."""
-        seqs = {naming.seq for naming in self._namings.get(stream, ()) if naming.seq}
+        seqs = {naming.seq for naming in self._naming(stream) if naming.seq}
         seqs.update(reference.seq for reference in self._witness.get(stream, ()))
         ended = [recovery.seq for recovery in self._recoveries(stream)]
         return Marks(frozenset(seqs), max(ended, default=None), min(ended, default=None))
 
-    def needs_reading_again(self, check: StreamCheck) -> bool:
+    def needs_reading_again(self, check: ReadStream) -> bool:
         """Whether what has become known since *check* was made can only be judged by its records."""
         marks = self.marks(check.stream)
-        if check.marks.seqs >= marks.seqs and check.marks.ended_at == marks.ended_at:
-            return check.marks.rolled_back_above != marks.rolled_back_above and check.signed_seq > (
+        if check.ended_at == marks.ended_at and all(map(check.was_looked_for, marks.seqs)):
+            return check.rolled_back_above != marks.rolled_back_above and check.signed_seq > (
                 marks.rolled_back_above or 0
             )
         if marks.ended_at is not None and min(marks.ended_at, marks.rolled_back_above or 0) < check.last_seq:
             return True
-        if marks.ended_at is None and check.marks.ended_at is not None:
+        if marks.ended_at is None and check.ended_at is not None:
             return True
         # What is named above the last record may have been written since: a live stream is looked at once more.
-        return any(seq not in check.held for seq in marks.seqs)
+        return any(check.at(seq) is None for seq in marks.seqs)
 
-    def is_excluded(self, check: StreamCheck) -> bool:
+    def is_excluded(self, check: ReadStream) -> bool:
         """Whether a window does not have the stream: it had ended before, without a record in the period."""
         since = self._terms.since
         if since is None or check.has_record_in_period or check.last_observed >= since:
@@ -87,16 +92,16 @@ class Streams:
         recoveries = self._recoveries(check.stream)
         return check.closed_at is not None or any(recovery.observed < since for recovery in recoveries)
 
-    def is_recovered(self, check: StreamCheck) -> bool:
+    def is_recovered(self, check: ReadStream) -> bool:
         """Whether a recovery has ended the stream."""
         return check.closed_at is None and bool(self._recoveries(check.stream))
 
-    def judge(self, concerned: Mapping[str, StreamCheck], report: Report) -> None:
+    def judge(self, concerned: Mapping[str, ReadStream], report: Report) -> None:
         """Report every finding about *concerned* that takes more than one stream, or the present time, to see."""
         for check in concerned.values():
             self._judge_named(check, report)
             self._judge_end(check, report)
-        for stream, namings in sorted(self._namings.items()):
+        for stream, namings in groupby(self._namings, key=_NAMED):
             self._judge_namings(stream, [n for n in namings if n.by in concerned], report)
         for stream in sorted(self._witness):
             if stream not in self._checks:
@@ -107,11 +112,18 @@ class Streams:
             if retirement.by in concerned and not is_pending and (since is None or retirement.observed >= since):
                 self._judge_retirement(retirement, report)
 
+    def _naming(self, stream: str) -> Iterator[Naming]:
+        """Whoever names *stream*."""
+        at = bisect_left(self._namings, stream, key=_NAMED)
+        while at < len(self._namings) and self._namings[at].stream == stream:
+            yield self._namings[at]
+            at += 1
+
     def _recoveries(self, stream: str) -> list[Naming]:
         """Those that end *stream*: by another stream of the same service."""
         return [
             naming
-            for naming in self._namings.get(stream, ())
+            for naming in self._naming(stream)
             if naming.kind == "recovered" and naming.by != stream and not self._is_foreign(naming)
         ]
 
@@ -125,10 +137,10 @@ class Streams:
         """Whether what was there when *observed* may still be on its way."""
         return unix_nanos(observed) + self._around.grace_ns > self._around.now_ns
 
-    def _judge_named(self, check: StreamCheck, report: Report) -> None:
+    def _judge_named(self, check: ReadStream, report: Report) -> None:
         """Whether the records that others name are there, and are those."""
         observed: dict[int, str] = {}
-        for naming in self._namings.get(check.stream, ()):
+        for naming in self._naming(check.stream):
             if naming.seq:
                 first = observed.setdefault(naming.seq, naming.observed)
                 is_late = self._may_be_late(naming.observed)
@@ -136,13 +148,14 @@ class Streams:
                 self._judge_reference(check, naming.seq, naming.hash, who, report, first=first, is_late=is_late)
         for witness in self._witness.get(check.stream, ()):
             first = observed.get(witness.seq, "")
-            self._judge_reference(check, witness.seq, witness.hash, "a witness", report, first=first, is_late=False)
+            digest = bytes.fromhex(witness.hash)
+            self._judge_reference(check, witness.seq, digest, "a witness", report, first=first, is_late=False)
 
     def _judge_reference(
         self,
-        check: StreamCheck,
+        check: ReadStream,
         seq: int,
-        record_hash: str,
+        record_hash: bytes,
         who: str,
         report: Report,
         *,
@@ -157,13 +170,13 @@ class Streams:
             return
         if self._terms.is_window and 1 < seq < check.run_start:
             return
-        held = check.held.get(seq)
-        if held is not None and record_hash not in held.hashes:
+        held = check.at(seq)
+        if held is not None and not held.has(record_hash):
             report("altered", check.stream, seq, f"{who} names another record {seq} than this one", 1)
         elif held is not None and first and held.observed > first:
             report("clock-skew", check.stream, seq, f"{who} names it, and was observed before it", 1)
 
-    def _judge_end(self, check: StreamCheck, report: Report) -> None:
+    def _judge_end(self, check: ReadStream, report: Report) -> None:
         """Promises that fell due, and ends that nobody vouches for."""
         if check.is_cut:
             return
@@ -181,22 +194,23 @@ class Streams:
             message = "nothing else names or holds this end; whoever can write here could take from it"
             report("unpinned", check.stream, check.signed_seq, message, 1)
 
-    def _is_pinned(self, check: StreamCheck) -> bool:
-        named = [naming.seq for naming in self._namings.get(check.stream, ()) if naming.by != check.stream]
+    def _is_pinned(self, check: ReadStream) -> bool:
+        named = [naming.seq for naming in self._naming(check.stream) if naming.by != check.stream]
         named += [reference.seq for reference in self._witness.get(check.stream, ())]
         return max(named, default=0) >= check.signed_seq or self._copies_of_end(check) > 1
 
-    def _copies_of_end(self, check: StreamCheck) -> int:
+    def _copies_of_end(self, check: ReadStream) -> int:
         return len({self._around.copies[source] for source in check.last_holders})
 
-    def _judge_recovered(self, check: StreamCheck, recoveries: Sequence[Naming], report: Report) -> None:
+    def _judge_recovered(self, check: ReadStream, recoveries: Sequence[Naming], report: Report) -> None:
         tail = check.tail
-        if tail.records:
+        if tail is not None:
             message = "what follows the last signed record is vouched for by the recovery only"
             report("adopted", check.stream, tail.first_seq, message, tail.records)
-        end = check.held[check.last_seq].hashes
+        end = check.at(check.last_seq)
         if self._copies_of_end(check) > 1 or any(
-            witness.seq == check.last_seq and witness.hash in end for witness in self._witness.get(check.stream, ())
+            witness.seq == check.last_seq and end is not None and end.has(bytes.fromhex(witness.hash))
+            for witness in self._witness.get(check.stream, ())
         ):
             return
         recovery = min(recoveries, key=lambda naming: naming.observed)
@@ -205,10 +219,8 @@ class Streams:
         if check.next_by is not None and recovery.observed > check.next_by:
             message = f"recovered at {recovery.observed}, after the promise for {check.next_by} had lapsed"
             report("unwitnessed-end", check.stream, check.signed_seq, message, 1)
-        elif tail.records and check.opening is not None:
-            latest = (
-                unix_nanos(tail.first_observed) + check.opening.seal_interval_ms * 1_000_000 + _ADOPTED_SLACK_NS
-            )
+        elif tail is not None and check.opened is not None:
+            latest = unix_nanos(tail.first_observed) + check.seal_interval_ms * 1_000_000 + _ADOPTED_SLACK_NS
             if unix_nanos(tail.latest_observed) > latest:
                 message = f"an adopted record was observed at {tail.latest_observed}, when a seal was overdue"
                 report("unwitnessed-end", check.stream, check.signed_seq, message, 1)
@@ -268,6 +280,9 @@ class Streams:
             report("retired", by, at, message, 1)
 
 
-def newest_first(opened: Mapping[str, str]) -> Iterable[str]:
+def newest_first(opened: Mapping[str, str]) -> list[str]:
     """Streams in the order in which reading them knows most: newer ones name older ones."""
-    return sorted(opened, key=lambda stream: (opened[stream], stream), reverse=True)
+    # Sorted twice, as a pair for each of a million would be a hundred megabytes
+    streams = sorted(opened, reverse=True)
+    streams.sort(key=opened.__getitem__, reverse=True)
+    return streams

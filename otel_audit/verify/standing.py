@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from otel_audit.verify.certificates import Anchor, Path
 
@@ -87,8 +88,21 @@ class Opening:
 
 
 @dataclass(slots=True)
-class Held:
-    """Hashes of the records at one `seq` (more than one where the stream is forked)."""
+class Current:
+    """Hashes of the records at one `seq`, while there may be more of them (where the stream is forked)."""
 
     hashes: list[str] = field(default_factory=list[str])
     observed: str = ""
+
+
+class Held(NamedTuple):
+    """What is kept of the records at one `seq`."""
+
+    seq: int
+    hashes: bytes
+    """Of each of them, 32 bytes (more than one where the stream is forked)."""
+    observed: str
+
+    def has(self, record_hash: bytes) -> bool:
+        """Whether one of them has the hash *record_hash*, 32 bytes."""
+        return any(self.hashes[at : at + 32] == record_hash for at in range(0, len(self.hashes), 32))

@@ -20,7 +20,7 @@ from otel_audit.verify.certificates import check_path
 from otel_audit.verify.notes import Notes
 from otel_audit.verify.reference import Naming, Retirement, namings
 from otel_audit.verify.run import Run
-from otel_audit.verify.standing import End, Held, Marks, Opening, Tail, Terms
+from otel_audit.verify.standing import Current, End, Marks, Opening, Tail, Terms
 
 MAX_INTERVAL_MS = 300_000
 _MAX_FORKS = 64
@@ -62,7 +62,7 @@ class StreamCheck:
         """Sources that hold any record of it."""
         self.last_holders: set[int] = set()
         """Sources that hold its last record."""
-        self.held: dict[int, Held] = {}
+        self.held: dict[int, Current] = {}
         """Hashes at marked records, the last signed and the last one."""
         self.has_record_in_period = False
         self.is_cut = False
@@ -72,10 +72,10 @@ class StreamCheck:
         self._terms = terms
         self._marked = sorted(marks.seqs)
         self._recent = Notes()
-        self._current = Held()
+        self._current = Current()
         self._before: Sequence[str] = ()
         """Hashes of the records one `seq` before the current one; none where that is absent."""
-        self._signed = Held()
+        self._signed = Current()
         self._tree: Tree | None = None if terms.is_window else Tree()
         self._leaves: list[bytes] = []
         self._dropped = 0
@@ -130,7 +130,7 @@ class StreamCheck:
         self.last_observed = observed
         self.last_holders = {source}
         self.records += 1
-        self._current = Held([record_hash], observed)
+        self._current = Current([record_hash], observed)
         if seq in self.marks.seqs:
             self.held[seq] = self._current
         if self.closed_at is not None:
@@ -182,7 +182,7 @@ class StreamCheck:
             self._leaves = run.leaves[-1:]
         # Of the record before the last only the hash is wanted, in case the last one is forked.
         self._before = self._current.hashes if count == 1 else (run.leaves[-2].hex(),)
-        self._current = Held([run.record_hash], run.observed)
+        self._current = Current([run.record_hash], run.observed)
         self.records += count
         self.last_seq = run.seq
         self.last_observed = run.observed
@@ -194,18 +194,12 @@ class StreamCheck:
             # What is unsigned above the recovered record is torn, as if it were not there.
             self.records, self.last_seq, self.last_observed = end.records, end.last_seq, end.last_observed
             self.tail, self.last_holders = end.tail, end.holders
-            self._current = Held(end.hashes, end.last_observed)
+            self._current = Current(end.hashes, end.last_observed)
             self._recent.keep_causes(end.last_seq)
         self.notes.take_over(self._recent)
         self.held[self.last_seq] = self._current
         if self.signed_seq:
             self.held[self.signed_seq] = self._signed
-        # There may be a million streams.
-        self._tree, self._leaves, self._before, self._signed = None, [], (), self._current
-        if self.last_holders == self.holders:
-            self.last_holders = self.holders
-        if self.opening is not None:
-            self.opening.certificate = ""
 
     def _take_again(self, m: dict[str, Any], seq: int, observed: str, record_hash: str, source: int) -> None:
         """Another record of the same `seq`: the same bytes are harmless."""

@@ -7,7 +7,7 @@ something that was learnt later can be judged by its records alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -20,6 +20,7 @@ from otel_audit.sources.chain import chain, first_key
 from otel_audit.sources.source import Lane, LaneGone, Source
 from otel_audit.verify.certificates import anchors
 from otel_audit.verify.conclusion import Conclusion
+from otel_audit.verify.ended import ReadStream, left_of
 from otel_audit.verify.index import differs
 from otel_audit.verify.reading import Disorder, OwnLane, Tally, check_stream
 from otel_audit.verify.reference import Reference
@@ -29,6 +30,8 @@ from otel_audit.verify.stream import StreamCheck
 from otel_audit.verify.verdict import Issuer, Verdict
 
 _REMOTE_GRACE = timedelta(minutes=2)
+_SHARED_SERVICES = 10_000
+"""Names that are kept once; what has more services than that is no honest archive, and costs a little more."""
 
 
 def verify(
@@ -59,14 +62,17 @@ def verify(
     """
     given = list(sources)
     moment = datetime.now(UTC) if now is None else now
-    if grace is None:
-        grace = timedelta(0) if all(source.local for source in given) else _REMOTE_GRACE
     terms = Terms(
         anchors(trust),
         from_datetime(moment),
         None if since is None else from_datetime(since),
         None if until is None else from_datetime(until),
     )
+    reading = _Reading(given, terms, progress)
+    reading.list_lanes()
+    if grace is None:
+        # Asked when all is listed: a directory knows it then
+        grace = timedelta(0) if all(source.local for source in given) else _REMOTE_GRACE
     names = [source.name for source in given]
     around = Surroundings(
         places=[source.place or place for source in given],
@@ -76,13 +82,13 @@ def verify(
         grace_ns=nanos_of(grace),
         keep_ns=None if keep is None else nanos_of(keep),
     )
-    reading = _Reading(given, terms, around, progress)
-    reading.read_all()
-    conclusion = Conclusion(reading.checks, Streams(reading.checks, terms, around), terms, service)
-    conclusion.take_tallies(reading.tallies)
+    checks, tallies = reading.read_all(around)
+    del reading
+    relied_on = {check.anchor for check in checks.values() if check.is_good}
+    conclusion = Conclusion(checks, Streams(checks, terms, around), terms, service)
+    conclusion.take_tallies(tallies)
     if not trust:
         conclusion.report("no-trust", None, None, "no issuer was given: nobody answers for these keys", 1)
-    relied_on = {check.opening.path.anchor for check in reading.checks.values() if check.opening and check.is_good}
     issuers = sorted(
         (_issuer(anchor) for anchor in relied_on if anchor is not None), key=lambda issuer: issuer.sha256
     )
@@ -96,30 +102,24 @@ class _Reading:
         self,
         sources: Sequence[Source],
         terms: Terms,
-        around: Surroundings,
         progress: Callable[[int], None] | None,
     ) -> None:
-        self.checks: dict[str, StreamCheck] = {}
+        self._checks: dict[str, ReadStream] = {}
         self._tallies: dict[str, list[Tally]] = {}
         self._lone_tallies: list[Tally] = []
         self._sources = sources
         self._terms = terms
-        self._around = around
+        self._services: dict[str, str] = {}
         self._progress = progress
-        self._lanes: dict[str, list[OwnLane]] = defaultdict(list)
+        self._lanes: list[tuple[int, dict[str, Lane]]] = []
+        """By source, and again for what had to be sorted: a lane a stream, and not a list of a million lists."""
         self._disordered: dict[int, list[Lane]] = defaultdict(list)
         self._named: dict[str, set[int]] = defaultdict(set)
-        """Records that were named so far; those of newer streams are known when an older one is read."""
-        for reference in around.witness:
-            self._named[reference.stream].add(reference.seq)
+        """Records that were named so far, of streams still to be read: newer ones, which name older ones, come
+        first."""
 
-    @property
-    def tallies(self) -> list[Tally]:
-        """Of every lane: what is no record in it."""
-        return self._lone_tallies + [tally for tallies in self._tallies.values() for tally in tallies]
-
-    def read_all(self) -> None:
-        opened: dict[str, str] = {}
+    def list_lanes(self) -> None:
+        """List what there is to read."""
         for at, source in enumerate(self._sources):
             found: dict[str, list[Lane]] = defaultdict(list)
             for lane in source.lanes():
@@ -128,44 +128,74 @@ class _Reading:
                     self._disordered[at].append(lane)
                 else:
                     found[stream].append(lane)
-            for stream, lanes in found.items():
-                lane = chain(lanes)
-                self._lanes[stream].append(OwnLane(at, lane))
-                opened[stream] = max(opened.get(stream, ""), lane.opened)
-        for stream in self._read_newest_first(opened):
+            self._lanes.append((at, {stream: chain(lanes) for stream, lanes in found.items()}))
+
+    def read_all(self, around: Surroundings) -> tuple[dict[str, ReadStream], list[Tally]]:
+        """Read every stream; returns what is left of each, and what is no record."""
+        for reference in around.witness:
+            self._named[reference.stream].add(reference.seq)
+        for stream in self._read_newest_first():
             self._read_again(stream)
-        streams = Streams(self.checks, self._terms, self._around)
-        for stream, check in list(self.checks.items()):
+        streams = Streams(self._checks, self._terms, around)
+        for stream, check in list(self._checks.items()):
             if streams.needs_reading_again(check):
                 self._read_again(stream, streams.marks(stream))
+        return self._checks, self._lone_tallies + [one for tallies in self._tallies.values() for one in tallies]
 
-    def _read_newest_first(self, opened: Mapping[str, str]) -> Iterable[str]:
+    def _read_newest_first(self) -> list[str]:
         """Read every stream; returns those to read once more, now that all is in order."""
         again: set[str] = set()
-        for stream in newest_first(opened):
+        for stream in newest_first(self._opened()):
             while not self._read(stream):
                 again.add(stream)
         return sorted(again | self._put_in_order())
 
     def _put_in_order(self) -> set[str]:
         """Sort what was set aside; returns the streams that were found in it."""
-        found: set[str] = set()
+        streams: set[str] = set()
         while self._disordered:
             at, lanes = self._disordered.popitem()
+            found: dict[str, Lane] = {}
             for lane in self._sources[at].reorder(lanes, differs):
                 if lane.stream is None:
                     self._lone_tallies.append(_tally_all(lane))
                 else:
-                    self._lanes[lane.stream].append(OwnLane(at, lane))
-                    found.add(lane.stream)
-        return found
+                    found[lane.stream] = lane
+            self._lanes.append((at, found))
+            streams.update(found)
+        return streams
+
+    def _opened(self) -> dict[str, str]:
+        opened: dict[str, str] = {}
+        for _, lanes in self._lanes:
+            for stream, lane in lanes.items():
+                opened[stream] = max(opened.get(stream, ""), lane.opened)
+        return opened
+
+    def _lanes_of(self, stream: str) -> list[OwnLane]:
+        return [OwnLane(at, lanes[stream]) for at, lanes in self._lanes if stream in lanes]
+
+    def _known_text(self, text: str) -> str:
+        """*text*, the id of a stream or the name of a service, as it is kept already: a million copies add up."""
+        for _, lanes in self._lanes:
+            lane = lanes.get(text)
+            if lane is not None and lane.stream == text:
+                return lane.stream
+        if len(self._services) < _SHARED_SERVICES:
+            return self._services.setdefault(text, text)
+        return self._services.get(text, text)
+
+    def _remove(self, stream: str, gone: Lane) -> None:
+        for _, lanes in self._lanes:
+            if lanes.get(stream) is gone:
+                del lanes[stream]
 
     def _read_again(self, stream: str, marks: Marks | None = None) -> None:
         """Read what was put in order; a stream must not drop out without a word.
 
         A period is read no further than its run: that another lane is in no order may show only now.
         """
-        todo, lanes = {stream}, sum(map(len, self._lanes.values()))
+        todo, lanes = {stream}, sum(len(found) for _, found in self._lanes)
         while todo:
             one = todo.pop()
             if self._read(one, marks if one == stream else None):
@@ -177,35 +207,39 @@ class _Reading:
 
     def _read(self, stream: str, marks: Marks | None = None) -> bool:
         """Read *stream*; False where a lane turned out not to be in order, and was set aside."""
+        before = self._checks.pop(stream, None)
         if marks is None:
-            marks = Marks(frozenset(self._named[stream]))
+            known = set[int]() if before is None else {*(held.seq for held in before.held), *before.absent}
+            marks = Marks(frozenset(known | self._named.pop(stream, set[int]())))
+        lanes = self._lanes_of(stream)
+        self._tallies.pop(stream, None)
         check = StreamCheck(stream, self._terms, marks)
-        lanes = self._lanes[stream]
-        self.checks.pop(stream, None)
         try:
             tallies = check_stream(check, lanes, self._progress)
         except LaneGone:
             # All of it or nothing: half a stream would look like one that was tampered with.
-            self._lanes[stream] = [own for own in lanes if not _is_gone(own.lane)]
-            if len(self._lanes[stream]) == len(lanes):
+            gone = [own.lane for own in lanes if _is_gone(own.lane)]
+            if not gone:
                 raise SourceError(
                     f"{lanes[0].lane.name}: removed and back again while it was read; read again"
                 ) from None
+            for lane in gone:
+                self._remove(stream, lane)
             return self._read(stream, marks)
         except Disorder as disorder:
-            at = next(at for at, own in enumerate(lanes) if own.lane is disorder.lane)
-            self._disordered[lanes[at].source].append(disorder.lane)
-            del lanes[at]
-            self._tallies.pop(stream, None)
+            at = next(own.source for own in lanes if own.lane is disorder.lane)
+            self._disordered[at].append(disorder.lane)
+            self._remove(stream, disorder.lane)
+            self._named[stream] |= marks.seqs
             return False
-        self._tallies.pop(stream, None)
         if any(tally.malformed or tally.unsupported for tally in tallies):
             self._tallies[stream] = tallies
         if check.records:
-            self.checks[stream] = check
-        if check.is_good:
-            for naming in check.namings:
-                self._named[naming.stream].add(naming.seq)
+            self._checks[stream] = left = left_of(check, self._known_text, lanes[0].lane.opened)
+            if left.is_good:
+                for naming in left.namings:
+                    if naming.stream not in self._checks:
+                        self._named[naming.stream].add(naming.seq)
         return True
 
 
