@@ -107,7 +107,7 @@ def show(
         raise InvalidSetting(
             f"--follow: {packed[0]} is packed and does not grow; name a directory or a .jsonl file"
         )
-    with Selection(query) as selection:
+    with Selection(query, is_followed=follow) as selection:
         verdict = _verify(reading, selection)
         last_seqs = {stream.stream: stream.last_seq for stream in verdict.streams}
         shown = _write(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_audit.cli.explanations import FINDINGS, WARNINGS, Explanation
-from otel_audit.cli.printed import printable, shortened
+from otel_audit.cli.printed import json_line, printable, shortened
 from otel_audit.cli.reading import Reading
 from otel_audit.cli.terminal import say
 from otel_audit.verify.verdict import Finding, Issuer, Status, StreamVerdict, Verdict
@@ -36,19 +36,29 @@ _KEY_IS_HERE = (
 )
 
 
-def as_json(verdict: Verdict, reading: Reading) -> dict[str, Any]:
-    """The document that `verify --json` prints."""
-    return {
+def json_parts(verdict: Verdict, reading: Reading) -> Iterator[str]:
+    """The document that `verify --json` prints, piece by piece: of a million streams it has 250 MB."""
+    head = {
         "verdict": verdict.status,
         "scope": verdict.scope,
         "checked_at": verdict.checked_at,
         "records": verdict.records,
         "pending": verdict.pending,
         "adopted": verdict.adopted,
-        "streams": [_stream_json(stream) for stream in verdict.streams],
-        "findings": [_finding_json(finding) for finding in verdict.findings],
-        "trust": [_issuer_json(issuer, reading) for issuer in verdict.trust],
     }
+    yield json_line(head)[:-1]
+    yield from _array("streams", map(_stream_json, verdict.streams))
+    yield from _array("findings", map(_finding_json, verdict.findings))
+    yield from _array("trust", (_issuer_json(issuer, reading) for issuer in verdict.trust))
+    yield "}\n"
+
+
+def _array(name: str, elements: Iterable[dict[str, Any]]) -> Iterator[str]:
+    between = f',"{name}":['
+    for element in elements:
+        yield between + json_line(element)
+        between = ","
+    yield "]" if between == "," else between + "]"
 
 
 def _stream_json(stream: StreamVerdict) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from otel_audit.cli import terminal
 from otel_audit.cli.arguments import duration, moment
 from otel_audit.cli.options import Json, Service, Since, Sources, Trust, Until
 from otel_audit.cli.reading import open_reading
-from otel_audit.cli.verdict import as_json, print_verdict
+from otel_audit.cli.verdict import json_parts, print_verdict
 from otel_audit.cli.witness import read_witness
 from otel_audit.verify import verify as verdict_on
 
@@ -81,7 +82,7 @@ def verify(
             progress=progress,
         )
     if json:
-        terminal.write_json(as_json(verdict, reading))
+        sys.stdout.writelines(json_parts(verdict, reading))
     else:
         print_verdict(terminal.answers(), verdict, reading)
     return verdict.exit_status

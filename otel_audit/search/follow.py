@@ -13,6 +13,7 @@ from otel_audit.evidence.canonical import MAX_RECORD_BYTES, decode
 from otel_audit.evidence.record import CLOSE, OPEN, problem
 from otel_audit.search.query import Query, like
 from otel_audit.search.selection import Found, Selection
+from otel_audit.sources.files import open_regular
 
 POLL_S = 0.5
 """A writer maps its segment, so no notification of the file system tells of a new record: we look."""
@@ -78,7 +79,7 @@ class Follower:
 def _whole_lines(path: Path, end: _End) -> list[bytes]:
     """The lines that have ended since *end*, which moves behind them."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = os.pread(file.fileno(), _BLOCK_BYTES, end.offset)
     except FileNotFoundError:  # retired meanwhile
         end.is_over = True

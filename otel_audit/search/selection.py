@@ -72,13 +72,14 @@ class Selection:
     selected; byte-identical ones count once.
     """
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, *, is_followed: bool = False) -> None:
         self.last_seq: dict[str, int] = {}
-        """Highest `seq` taken, by stream: where a follower goes on."""
+        """Highest `seq` taken, by stream: where a follower goes on. Kept for one only: there may be a million."""
         self.services: dict[str, str] = {}
-        """`service.name` of each stream whose open record was taken."""
+        """`service.name` of each stream whose open record was taken, for a follower or where it is asked for."""
         self.closed: set[str] = set()
-        """Streams whose close was taken: nothing follows."""
+        """Streams whose close was taken: nothing follows. Kept for a follower only."""
+        self._is_followed = is_followed
         self._query = query
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute(_SCHEMA)
@@ -99,11 +100,12 @@ class Selection:
         if members is None or problem(members) is not None:
             return
         stream, seq = members["stream"], members["seq"]
-        self.last_seq[stream] = max(seq, self.last_seq.get(stream, 0))
-        if members["event"] == OPEN:
+        if self._is_followed:
+            self.last_seq[stream] = max(seq, self.last_seq.get(stream, 0))
+            if members["event"] == CLOSE:
+                self.closed.add(stream)
+        if members["event"] == OPEN and (self._is_followed or self._query.service is not None):
             self.services[stream] = members["context"]["service.name"]
-        if members["event"] == CLOSE:
-            self.closed.add(stream)
         query = self._query
         is_request = members["event"] == REQUEST
         answers = query.matches(members)

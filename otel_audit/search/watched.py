@@ -40,6 +40,8 @@ class _WatchedSource:
 
 
 class _WatchedLane:
+    __slots__ = ("_look", "unwatched")
+
     def __init__(self, lane: Lane, look: Look) -> None:
         self.unwatched = lane
         self._look = look

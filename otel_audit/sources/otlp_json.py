@@ -29,6 +29,8 @@ _NAME = re.compile(
     r"(?P<suffix>\.jsonl?)(?:\.gz|\.zst)?"
 )
 _BATCH_BYTES = 1 << 20
+_OVERHEAD_BYTES = 100
+"""Of a body that is handed over: a batch of a million of one byte each is none of a mebibyte."""
 
 
 def is_otlp_json(name: str) -> bool:
@@ -199,7 +201,7 @@ def _batches(records: Iterable[tuple[bytes, Attributes | None]]) -> Iterator[Bat
     for body, beside in records:
         bodies.append(body)
         attributes.append(beside)
-        size += len(body)
+        size += len(body) + _OVERHEAD_BYTES
         if size >= _BATCH_BYTES:
             yield Batch(bodies, attributes)
             bodies, attributes, size = [], [], 0

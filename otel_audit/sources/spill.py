@@ -13,7 +13,7 @@ from typing import cast
 import orjson
 
 from otel_audit.errors import SourceError
-from otel_audit.sources.source import Attributes, Batch, Differs, Lane
+from otel_audit.sources.source import Attributes, Batch, Differs, Lane, LaneGone
 
 _SCHEMA_AND_SEQ = b'"schema":"otel-audit/1","seq":'
 _STREAM = b'"stream":"'
@@ -23,40 +23,46 @@ _BATCH = 1_000
 class Spill:
     """Bodies on disk, given back one lane a stream."""
 
-    def __init__(self, lanes: Iterable[Lane], differs: Differs) -> None:
+    def __init__(self, lanes: Sequence[Lane], differs: Differs) -> None:
         """Read *lanes* through and sort them; of attributes those that are different are kept.
 
         Raises:
             SourceError: one cannot be read, or there is no room for the temporary file.
         """
+        self._given = lanes
+        self._has_lone = False
         try:
             # No name: a temporary database of our own, on disk once it outgrows its cache, unlinked by SQLite.
             self._database = sqlite3.connect("", check_same_thread=False)
             self._database.execute("CREATE TABLE body (stream TEXT, seq INTEGER, body BLOB, attributes BLOB)")
             for lane in lanes:
                 for batch in lane.batches():
-                    self._database.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", _rows(batch, differs))
+                    self._database.executemany("INSERT INTO body VALUES (?, ?, ?, ?)", self._rows(batch, differs))
             self._database.execute("CREATE INDEX by_seq ON body (stream, seq)")
             self._database.commit()
+        except LaneGone as gone:
+            raise SourceError(f"{gone}: removed while it was read (by retention?); read again") from gone
         except sqlite3.Error as error:
             raise SourceError(
                 f"a source that is not in order cannot be sorted: {error}; is there room in TMPDIR?"
             ) from error
 
-    def lanes(self, name: str) -> Iterator[SpilledLane]:
+    def lanes(self, name: str) -> Iterator[Lane]:
         """One lane a stream, and one of bodies that name none; *name* is for messages."""
         for (stream,) in self._database.execute("SELECT DISTINCT stream FROM body ORDER BY stream"):
             yield SpilledLane(self, name, stream)
+        if self._has_lone:
+            yield LoneLane(name, self._given)
 
-    def read(self, stream: str | None) -> Iterator[Batch]:
-        """Bodies of one stream, None for those that name none, in order of `seq`.
+    def read(self, stream: str) -> Iterator[Batch]:
+        """Bodies of one stream in order of `seq`.
 
         Raises:
             SourceError: the temporary file cannot be read.
         """
         try:
             cursor = self._database.execute(
-                "SELECT body, attributes FROM body WHERE stream IS ? ORDER BY seq, body", (stream,)
+                "SELECT body, attributes FROM body WHERE stream = ? ORDER BY seq, body", (stream,)
             )
             while rows := cursor.fetchmany(_BATCH):
                 attributes = [None if text is None else cast("Attributes", orjson.loads(text)) for _, text in rows]
@@ -64,11 +70,55 @@ class Spill:
         except sqlite3.Error as error:
             raise SourceError(f"the temporary file of a sorted source cannot be read: {error}") from error
 
+    def _rows(self, batch: Batch, differs: Differs) -> Iterator[tuple[str, int, bytes, bytes | None]]:
+        lone = _lone(batch)
+        self._has_lone = self._has_lone or bool(lone)
+        for at, body in enumerate(batch.bodies):
+            stream, seq = key_of(body)
+            if stream is None:
+                continue
+            attributes = batch.attributes[at] if batch.attributes is not None else None
+            is_kept = attributes is not None and differs(body, attributes)
+            yield stream, seq, body, orjson.dumps(attributes) if is_kept else None
+
+
+def _lone(batch: Batch) -> set[bytes]:
+    """Bodies in *batch* that name no stream."""
+    return {body for body in set(batch.bodies) if key_of(body)[0] is None}
+
+
+class LoneLane:
+    """What names no stream, read from where it stands: on disk, a packed file of line feeds would fill it."""
+
+    stream = None
+    opened = ""
+
+    def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
+        self.name = name
+        self._lanes = lanes
+
+    def batches(self) -> Iterator[Batch]:
+        """Read all again, and leave out what names a stream.
+
+        Raises:
+            SourceError: a lane cannot be read.
+        """
+        for lane in self._lanes:
+            try:
+                for batch in lane.batches():
+                    lone = _lone(batch)
+                    if lone:
+                        yield Batch([body for body in batch.bodies if body in lone])
+            except LaneGone as gone:
+                raise SourceError(f"{gone}: removed while it was read (by retention?); read again") from gone
+
 
 class SpilledLane:
     """One stream of a `Spill`, in order."""
 
-    def __init__(self, spill: Spill, name: str, stream: str | None) -> None:
+    __slots__ = ("_spill", "name", "opened", "stream")
+
+    def __init__(self, spill: Spill, name: str, stream: str) -> None:
         self.name = name
         self.stream = stream
         self.opened = ""
@@ -88,14 +138,6 @@ def reorder(lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
     return Spill(lanes, differs).lanes(
         ", ".join(lane.name for lane in lanes[:3]) + (" …" if len(lanes) > 3 else "")
     )
-
-
-def _rows(batch: Batch, differs: Differs) -> Iterator[tuple[str | None, int, bytes, bytes | None]]:
-    for at, body in enumerate(batch.bodies):
-        stream, seq = key_of(body)
-        attributes = batch.attributes[at] if batch.attributes is not None else None
-        is_kept = attributes is not None and differs(body, attributes)
-        yield stream, seq, body, orjson.dumps(attributes) if is_kept else None
 
 
 def key_of(body: bytes) -> tuple[str | None, int]:

@@ -41,18 +41,18 @@ class Tally:
     first: str = ""
     """Where the first malformed one stands, and why it is none."""
 
-    def take(self, body: bytes, members: dict[str, Any] | None, lane: Lane, at: int) -> None:
-        """Count a body that is no record; *at* is its place in the lane, from 0."""
+    def take(self, body: bytes, members: dict[str, Any] | None, lane: Lane, at: int, times: int = 1) -> None:
+        """Count a body that is no record, and stands there *times*; *at* is its place in the lane, from 0."""
         if members is not None:
             schema = members.get("schema")
             later = _LATER_SCHEMA.fullmatch(schema) if isinstance(schema, str) else None
             if later is not None:
-                self.unsupported += 1
+                self.unsupported += times
                 return
         if not self.malformed:
             reason = "not a canonical JSON object" if members is None else problem(members)
             self.first = f"{lane.name}, line {at + 1}: {reason} ({len(body)} bytes)"
-        self.malformed += 1
+        self.malformed += times
 
 
 class OwnLane(NamedTuple):
@@ -113,12 +113,14 @@ def _check_lane(check: StreamCheck, own: OwnLane, tally: Tally, progress: Callab
                 if at == len(bodies):
                     break
             beside = None if attributes is None else attributes[at]
-            record = _parsed(check, own, bodies[at], tally, at=at_batch + at, attributes=beside)
+            # The same again is the same again, record or not
+            times = 1 if attributes is not None else _times(bodies, at)
+            record = _parsed(check, own, bodies[at], tally, at=at_batch + at, attributes=beside, times=times)
             if record is not None:
                 if record.seq < check.last_seq:
                     raise Disorder(own.lane)
                 _take(check, record)
-            at += 1
+            at += times
         at_batch += len(bodies)
         if progress is not None:
             progress(len(bodies))
@@ -132,12 +134,27 @@ def _compare_run(check: StreamCheck, bodies: Sequence[bytes], attributes: Sequen
                 check.note_index(kind, seq, message)
 
 
+def _times(bodies: Sequence[bytes], at: int) -> int:
+    """How often `bodies[at]` stands there in a row: ten thousand million line feeds are a few megabytes, packed."""
+    body, end = bodies[at], at + 1
+    while end < len(bodies) and bodies[end] == body:
+        end += 1
+    return end - at
+
+
 def _parsed(
-    check: StreamCheck, own: OwnLane, body: bytes, tally: Tally, *, at: int, attributes: Attributes | None
+    check: StreamCheck,
+    own: OwnLane,
+    body: bytes,
+    tally: Tally,
+    *,
+    at: int,
+    attributes: Attributes | None,
+    times: int = 1,
 ) -> _Parsed | None:
     members = decode(body)
     if members is None or problem(members) is not None:
-        tally.take(body, members, own.lane, at)
+        tally.take(body, members, own.lane, at, times)
         return None
     if members["stream"] != check.stream:
         raise Disorder(own.lane)

@@ -6,7 +6,7 @@ something that was learnt later can be judged by its records alone.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -158,7 +158,7 @@ class _Reading:
             found: dict[str, Lane] = {}
             for lane in self._sources[at].reorder(lanes, differs):
                 if lane.stream is None:
-                    self._lone_tallies.append(_tally_all(lane))
+                    self._lone_tallies.append(_tally_all(lane, self._progress))
                 else:
                     found[lane.stream] = lane
             self._lanes.append((at, found))
@@ -251,13 +251,17 @@ def _is_gone(lane: Lane) -> bool:
     return False
 
 
-def _tally_all(lane: Lane) -> Tally:
+def _tally_all(lane: Lane, progress: Callable[[int], None] | None) -> Tally:
     tally = Tally()
     at = 0
     for batch in lane.batches():
-        for body in batch.bodies:
-            tally.take(body, decode(body), lane, at)
-            at += 1
+        # Each of them once: a bomb is ten thousand million of the same
+        for body, times in Counter(batch.bodies).items():
+            first = 0 if tally.malformed else batch.bodies.index(body)
+            tally.take(body, decode(body), lane, at + first, times)
+        at += len(batch.bodies)
+        if progress is not None:
+            progress(len(batch.bodies))
     return tally
 
 

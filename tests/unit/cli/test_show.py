@@ -272,7 +272,7 @@ def test_a_packed_file_cannot_be_followed(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_log_that_does_not_exist_yet_can_be_followed(state: Path) -> None:
-    with Selection(Query()) as selection:
+    with Selection(Query(), is_followed=True) as selection:
         follower = Follower([state], Query(), selection)
     assert list(follower.new()) == []
 
@@ -298,7 +298,7 @@ def test_following_goes_on_where_the_verified_records_ended(state: Path) -> None
     settings = otel_audit.Settings(directory=state, service_name="shop")
     otel_audit.configure(settings)
     emit("alice")
-    with taken(Selection(Query())) as selection:
+    with taken(Selection(Query(), is_followed=True)) as selection:
         follower = Follower([state], Query(service="shop"), selection)
 
         assert actors(follower) == []
