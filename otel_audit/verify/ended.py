@@ -128,8 +128,8 @@ def left_of(check: StreamCheck, known: Callable[[str], str], hint: str) -> ReadS
     )
 
 
-_ONLY_SOURCE = frozenset((0,))
+_ONLY_SOURCE: frozenset[int] = frozenset((0,))
 
 
 def _shared(sources: set[int]) -> frozenset[int]:
-    return _ONLY_SOURCE if sources == _ONLY_SOURCE else frozenset(sources)
+    return _ONLY_SOURCE if sources == {0} else frozenset(sources)

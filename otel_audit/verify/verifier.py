@@ -178,9 +178,9 @@ class _Reading:
     def _known_text(self, text: str) -> str:
         """*text*, the id of a stream or the name of a service, as it is kept already: a million copies add up."""
         for _, lanes in self._lanes:
-            lane = lanes.get(text)
-            if lane is not None and lane.stream == text:
-                return lane.stream
+            kept = None if text not in lanes else lanes[text].stream
+            if kept == text:
+                return kept
         if len(self._services) < _SHARED_SERVICES:
             return self._services.setdefault(text, text)
         return self._services.get(text, text)
