@@ -17,6 +17,7 @@ import otel_audit
 from otel_audit import Actor, InvalidEvent, NotConfigured, Settings, Source, Target, get_audit_logger, login_failed
 from otel_audit.event import AuditEvent
 from otel_audit.logger import install, installed
+from otel_audit.pipeline import AuditPipeline
 from otel_audit.testing import AuditLog, recording
 
 AUDIT = get_audit_logger("test")
@@ -251,3 +252,14 @@ def test_a_logger_without_a_name_is_called_unknown_and_reported(caplog: pytest.L
         assert get_audit_logger("").name == "unknown"
 
     assert "a logger was asked for without a name" in caplog.text
+
+
+def test_a_request_that_comes_while_the_process_ends_is_let_in_as_where_nothing_is_audited(
+    alone: None, tmp_path: Path
+) -> None:
+    otel_audit.configure(Settings(directory=tmp_path, service_name="shop", fail_mode="closed"))
+    pipeline = installed()
+    assert isinstance(pipeline, AuditPipeline)
+    pipeline.shutdown(5.0)  # and it is still installed: `otel_audit.shutdown()` is in the middle of this
+
+    assert AUDIT.admit() is None
