@@ -12,21 +12,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing, closing
 from typing import Any, TypeAlias, cast
 
-from otel_audit_psycopg.execution import HandingOut, Run, raise_refusal
+from otel_audit_psycopg.execution import HandingOut, Run
 from otel_audit_psycopg.pipelines import all_sent
 from otel_audit_psycopg.recording import AnyCursor, Switch, counts_of, results_of, sum_of
 
 Method: TypeAlias = Callable[..., Any]
 
 
-def executing(beneath: Method) -> Method:
+def executing(beneath: Method, run_of: Callable[..., Run] = Run) -> Method:
     """`execute`: one event for a statement."""
 
     @functools.wraps(beneath)
     def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not Switch.is_on:
             return beneath(self, *args, **kwargs)
-        run = Run(self, args, kwargs)
+        run = run_of(self, args, kwargs)
         try:
             result = beneath(self, *run.args, **run.kwargs)
         except BaseException as error:
@@ -38,14 +38,14 @@ def executing(beneath: Method) -> Method:
     return execute
 
 
-def executing_async(beneath: Method) -> Method:
+def executing_async(beneath: Method, run_of: Callable[..., Run] = Run) -> Method:
     """The same for `AsyncCursor`."""
 
     @functools.wraps(beneath)
     async def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not Switch.is_on:
             return await beneath(self, *args, **kwargs)
-        run = Run(self, args, kwargs)
+        run = run_of(self, args, kwargs)
         try:
             result = await beneath(self, *run.args, **run.kwargs)
         except BaseException as error:
@@ -59,46 +59,18 @@ def executing_async(beneath: Method) -> Method:
 
 def executing_many(beneath: Method) -> Method:
     """`executemany`: one event, however many sets of parameters."""
-
-    @functools.wraps(beneath)
-    def executemany(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not Switch.is_on:
-            return beneath(self, *args, **kwargs)
-        batch = _Batch(self, args, kwargs)
-        try:
-            result = beneath(self, *batch.run.args, **batch.run.kwargs)
-        except BaseException as error:
-            batch.failed(error)
-            raise
-        batch.sent()
-        return result
-
-    return executemany
+    return executing(beneath, _Batch)
 
 
 def executing_many_async(beneath: Method) -> Method:
     """The same for `AsyncCursor`."""
-
-    @functools.wraps(beneath)
-    async def executemany(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not Switch.is_on:
-            return await beneath(self, *args, **kwargs)
-        batch = _Batch(self, args, kwargs)
-        try:
-            result = await beneath(self, *batch.run.args, **batch.run.kwargs)
-        except BaseException as error:
-            batch.failed(error)
-            raise
-        batch.sent()
-        return result
-
-    return executemany
+    return executing_async(beneath, _Batch)
 
 
-class _Batch:
+class _Batch(Run):
     """An `executemany`: counts the sets of parameters as psycopg takes them."""
 
-    __slots__ = ("_count", "run")
+    __slots__ = ("_count",)
 
     def __init__(self, cursor: AnyCursor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._count = 0
@@ -106,9 +78,9 @@ class _Batch:
             args = (args[0], self._counted(args[1]), *args[2:])
         elif "params_seq" in kwargs:
             kwargs = {**kwargs, "params_seq": self._counted(kwargs["params_seq"])}
-        self.run = Run(cursor, args, kwargs, is_batch=True)
-        if self.run.pending is not None:
-            self.run.pending.expected = None
+        super().__init__(cursor, args, kwargs, is_batch=True)
+        if self.pending is not None:
+            self.pending.expected = None
 
     def _counted(self, parameters: object) -> object:
         if isinstance(parameters, list | tuple):
@@ -122,21 +94,19 @@ class _Batch:
         """One more set of parameters."""
         self._count += 1
 
-    def failed(self, error: BaseException) -> None:
-        """Psycopg has raised."""
-        self.run.failed(error, batch_size=self._count)
+    def sets(self) -> int:
+        """See `Run.sets`."""
+        return self._count
 
-    def sent(self) -> None:
-        """Psycopg has returned."""
-        run = self.run
-        if run.pending is not None:
-            all_sent(run.pending, run.access, self._count)
-            raise_refusal(run.access)
-            run.free()
+    def succeeded(self) -> None:
+        """See `Run.succeeded`."""
+        if self.pending is not None:
+            all_sent(self.pending, self.access, self._count)
+            super().succeeded()
             return
-        changed = run.cursor.rowcount
-        counts = [counts_of(result) for result in results_of(run.cursor)]
-        run.ended(
+        changed = self.cursor.rowcount
+        counts = [counts_of(result) for result in results_of(self.cursor)]
+        self.ended(
             affected_rows=sum_of(affected for affected, _ in counts) if counts else max(changed, 0),
             returned_rows=sum_of(returned for _, returned in counts),
             batch_size=self._count,

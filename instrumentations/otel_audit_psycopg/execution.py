@@ -69,8 +69,13 @@ class Run:
         if statements and is_pipelined(connection):
             self.pending = send(cursor, statements[0], access)
 
-    def failed(self, error: BaseException, *, batch_size: int | None = None) -> None:
+    def sets(self) -> int | None:
+        """How many sets of parameters were taken, of a batch."""
+        return None
+
+    def failed(self, error: BaseException) -> None:
         """*error* came out of psycopg, and goes on to the application."""
+        batch_size = self.sets()
         try:
             if self.pending is not None and was_sent(self.pending, self.access, batch_size):
                 return  # its own results will say what became of it
