@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -78,7 +79,15 @@ def test_a_subclass_of_str_is_taken_for_its_text_wherever_it_stands(field: str) 
     assert subclasses(taken) == []
 
 
-@pytest.mark.parametrize("event", [EVENT, AuditEvent("a.b", "READ", "failure"), EVENT._replace(context={})])
+@pytest.mark.parametrize(
+    "event",
+    [
+        EVENT,
+        AuditEvent("a.b", "READ", "failure"),
+        EVENT._replace(context={}),
+        EVENT._replace(context=MappingProxyType({"a": "b"})),
+    ],
+)
 def test_an_event_of_plain_strings_is_not_made_again(event: AuditEvent) -> None:
     assert accepted(event) is event
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from otel_audit.evidence.rfc3339 import unix_nanos
 from otel_audit.verify.index import compare
 from tests.archives import Archive
 from tests.unit.verify import findings
@@ -87,3 +88,79 @@ def test_attributes_of_their_own_types_are_those_of_the_record(archive: Archive)
     assert told(listed=[1, 2], flag=True, count=1) == []
     assert told(listed="[1,2]", flag="true", count="1") == []
     assert told(listed=[1, 3]) == told(listed=[True, 2]) == told(flag=1) == told(count=True) == ["index-mismatch"]
+
+
+def test_of_two_records_behind_a_gap_neither_says_what_the_absent_one_was(archive: Archive) -> None:
+    stream = archive.stream()
+    stream.events(6)
+    other = stream.event(seq=6, prev="0" * 64)
+    stream.records.remove(other)
+    stream.records.insert(6, other)
+    stream.remove(5)
+
+    assert findings.of(archive.verify(), stream)[:2] == [("missing", 5), ("forked", 6)]
+
+
+def test_records_of_one_moment_are_no_step_of_the_clock(archive: Archive) -> None:
+    stream = archive.stream()
+    stream.event()
+    archive.clock.now -= 1_000_000
+    stream.event()
+    assert stream.members(2)["observed"] == stream.members(3)["observed"]
+
+    assert findings.warnings(archive.verify(), stream) == []
+
+
+@pytest.mark.parametrize(("late_ns", "warnings"), [(0, []), (1, [("late-seal", 3)])])
+def test_a_seal_at_the_very_moment_that_was_promised_is_in_time(
+    late_ns: int, warnings: list[tuple[str, int]], archive: Archive
+) -> None:
+    stream = archive.stream()
+    stream.event()
+    promised = unix_nanos(stream.members(1)["context"]["audit.seal.next_by"])
+    archive.clock.now = promised + late_ns - 1_000_000  # each record takes a millisecond
+    stream.seal()
+
+    assert findings.warnings(archive.verify(), stream) == warnings
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_lines_above_a_seal_that_a_recovery_names_as_the_last_are_torn(archive: Archive, is_first: bool) -> None:
+    """Nothing was adopted: the last record found and the last signed one are the same."""
+    keeper = archive.stream() if is_first else None
+    stream = archive.stream()
+    stream.events(2)
+    stream.seal()
+    keeper = keeper or archive.stream()
+    keeper.recover(stream)
+    stream.events(2)
+
+    verdict = archive.verify()
+
+    assert (verdict.status, verdict.adopted, verdict.pending) == ("verified", 0, 0)
+    assert next(s for s in verdict.streams if s.stream == stream.id).last_seq == 4
+
+
+def test_events_of_a_stream_without_its_open_are_read_one_by_one(archive: Archive) -> None:
+    stream = archive.stream()
+    stream.events(5)
+    stream.remove(1)
+
+    assert findings.of(archive.verify(), stream) == [("missing", 1)]
+
+
+@pytest.mark.parametrize("later", ["audit.seal", "audit.stream.open"])
+def test_an_open_that_nobody_signed_takes_its_stream_out_of_no_service(later: str, archive: Archive) -> None:
+    """Whoever can write to the store may say there what he likes; a later signature is none over it."""
+    stream = archive.stream()
+    stream.events(2)
+    if later == "audit.seal":
+        stream.seal()
+    else:
+        stream.lifecycle(later, stream.members(1)["context"])
+    stream.replace(1, sig=None)
+
+    verdict = archive.verify(service="billing")
+
+    assert verdict.status == "tampered"
+    assert ("bad-signature", 1) in findings.of(verdict, stream)
