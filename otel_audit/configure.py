@@ -21,8 +21,7 @@ from otel_audit.capture.http import HttpCaptureConfig, configure_http
 from otel_audit.capture.policy import Policy
 from otel_audit.capture.redaction import configure_hash_key
 from otel_audit.capture.rows import configure_rows
-from otel_audit.capture.sql import SqlCaptureConfig, configure_sql
-from otel_audit.capture.sql_comment import configure_sql_comment
+from otel_audit.capture.sql_config import SqlCaptureConfig, configure_sql
 from otel_audit.ending import close_with_child, close_with_process
 from otel_audit.errors import IdentityError, InvalidSetting
 from otel_audit.evidence.canonical import encode
@@ -117,8 +116,7 @@ def configure_capture(settings: Settings, policy: Policy) -> None:
             settings.trusted_proxies, settings.actor_header, trusts_unix_socket=settings.trusts_unix_socket
         )
     )
-    configure_sql(SqlCaptureConfig(query_text=settings.query_text))
-    configure_sql_comment(is_commenting=settings.sql_comment)
+    configure_sql(SqlCaptureConfig(settings.query_text, settings.sql_comment))
 
 
 def shutdown(timeout_s: float = 5.0) -> None:

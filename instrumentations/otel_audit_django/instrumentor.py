@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from types import ModuleType
 from typing import Any
 
-from otel_audit.capture.hooking import AuditInstrumentor, hook_when_imported
+from otel_audit.capture.hooking import hook_when_imported
+from otel_audit.capture.instrumentor import AuditInstrumentor
 from otel_audit_django.hooks import hook, replaced_hooks, unhook
 from otel_audit_django.patches import Patches
 

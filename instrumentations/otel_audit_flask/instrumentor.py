@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flask.app import Flask  # not `flask.Flask`, which contrib's instrumentation replaces by its subclass
 
 from otel_audit.capture.doors import leads_to
-from otel_audit.capture.hooking import AuditInstrumentor
+from otel_audit.capture.instrumentor import AuditInstrumentor
 from otel_audit.serving.wsgi import KEY, serve
 from otel_audit_flask.scope import FlaskScope, dispatch
 from otel_audit_flask.signins import hook_extensions, unhook_extensions

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from otel_audit.capture.hooking import AuditInstrumentor, hook_when_imported
+from otel_audit.capture.hooking import hook_when_imported
+from otel_audit.capture.instrumentor import AuditInstrumentor
 
 
 class PsycopgAuditInstrumentor(AuditInstrumentor):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from types import FunctionType
 from typing import Any
 
-from otel_audit.capture.hooking import AuditInstrumentor
+from otel_audit.capture.instrumentor import AuditInstrumentor
 from otel_audit_sqlite3.connection import AuditedConnection, PlainConnection, audited_connection
 from otel_audit_sqlite3.cursor import AuditedCursor, PlainCursor
 from otel_audit_sqlite3.recording import READER, Switch, as_caller

@@ -12,23 +12,12 @@ import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, NoReturn
-
-import wrapt
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # mypy: its module is `# type: ignore` as a whole
+from typing import NoReturn
 
 _log = logging.getLogger("otel_audit")
 
 _EXIT_STATUS = 3
 """gunicorn 20 to 23 stops as a whole when a worker's start ends with it, and else starts worker after worker."""
-
-
-class AuditInstrumentor(BaseInstrumentor):  # type: ignore[misc] # likewise
-    """An instrumentor of ours: `opentelemetry-instrument` may well come to it a second time."""
-
-    def instrument(self, **kwargs: Any) -> Any:
-        """Put it in place; a second call changes nothing, and says nothing."""
-        return None if self.is_instrumented_by_opentelemetry else super().instrument(**kwargs)
 
 
 class _Hooks:
@@ -69,6 +58,8 @@ def hook_when_imported(name: str, put: Callable[[ModuleType], None]) -> None:
             put(module)
         except Exception as error:  # noqa: BLE001 - a mistake of ours must not become the application's import error
             hooking_failed(name, error)
+
+    import wrapt  # a process without instrumentations does without it
 
     _hooks.awaited.append(name)
     wrapt.register_post_import_hook(hook, name)

@@ -13,27 +13,18 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 from otel_audit.capture.request import current_request
+from otel_audit.capture.sql_config import sql_config
 from otel_audit.capture.sql_parse import read
 from otel_audit.capture.sql_text import Dialect, sanitize, split, strip
 from otel_audit.event import AuditEvent, ContextValue, Outcome, Target
-
-QueryText: TypeAlias = Literal["none", "summary", "sanitized"]
 
 MAX_TEXT_CHARS = 4096
 """A longer statement is cut in `db.query.text`, and ends in an ellipsis."""
 _MAX_KEPT = 1000
 """Entries of each cache; at 4 KiB each, 4 MiB at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class SqlCaptureConfig:
-    """How much of a statement is recorded."""
-
-    query_text: QueryText = "sanitized"
-    """`none`: operation and tables alone; `summary`: with `db.query.summary`; `sanitized`: with `db.query.text`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,15 +82,6 @@ def error_type(error: BaseException) -> str:
     """The full name of the class of *error*, as `error.type` wants it."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-_query_text: QueryText = "sanitized"
-
-
-def configure_sql(config: SqlCaptureConfig) -> None:
-    """Install *config* for the whole process."""
-    global _query_text  # noqa: PLW0603 - one configuration a process, as for the pipeline
-    _query_text = config.query_text
 
 
 class StatementReader:
@@ -227,9 +209,10 @@ def query_event(
         context["db.operation.batch.size"] = batch_size
         context["db.operation.name"] = f"BATCH {statement.operation}"
         context["db.query.summary"] = f"BATCH {statement.summary}"
-    if _query_text != "sanitized":
+    query_text = sql_config().query_text
+    if query_text != "sanitized":
         context.pop("db.query.text", None)
-        if _query_text == "none":
+        if query_text == "none":
             context.pop("db.query.summary", None)
     outcome: Outcome = "success"
     if failure is not None:

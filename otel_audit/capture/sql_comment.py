@@ -9,20 +9,13 @@ from __future__ import annotations
 from opentelemetry import trace
 
 from otel_audit.capture.request import current_request
+from otel_audit.capture.sql_config import sql_config
 from otel_audit.capture.sql_text import Dialect
-
-_is_commenting = False
-
-
-def configure_sql_comment(*, is_commenting: bool) -> None:
-    """Switch the comments on or off, for the whole process."""
-    global _is_commenting  # noqa: PLW0603 - one configuration a process, as for the pipeline
-    _is_commenting = is_commenting
 
 
 def is_commenting() -> bool:
     """Say whether statements carry their trace."""
-    return _is_commenting
+    return sql_config().is_commenting
 
 
 def traceparent_comment() -> str | None:

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from otel_audit.capture.request import RequestScope, current_request
-from otel_audit.capture.sql_comment import configure_sql_comment
+from otel_audit.capture.sql_config import SqlCaptureConfig, configure_sql
 from otel_audit.event import ANONYMOUS
 from otel_audit.testing import AuditLog
 from tests.instrumentations.postgresql.conftest import Shop, Since
@@ -21,9 +21,9 @@ COMMENT = f"/*traceparent='00-{'1' * 32}-{'2' * 16}-00'*/"
 @pytest.fixture
 def _commenting(audit_log: AuditLog) -> Iterator[None]:
     del audit_log  # which sets everything to its default
-    configure_sql_comment(is_commenting=True)
+    configure_sql(SqlCaptureConfig(is_commenting=True))
     yield
-    configure_sql_comment(is_commenting=False)
+    configure_sql(SqlCaptureConfig())
 
 
 @pytest.fixture

@@ -13,14 +13,12 @@ import pytest
 from otel_audit.capture.sql import (
     Database,
     Failure,
-    QueryText,
-    SqlCaptureConfig,
     StatementReader,
-    configure_sql,
     error_type,
     operation,
     query_event,
 )
+from otel_audit.capture.sql_config import QueryText, SqlCaptureConfig, configure_sql
 from otel_audit.capture.sql_parse import MAX_PARSED_CHARS
 from otel_audit.capture.sql_text import POSTGRESQL, SQLITE
 from otel_audit.event import Target
