@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from otel_audit.event import Actor, AuditEvent
 from otel_audit.spool.ends import read_end
 from otel_audit.spool.layout import segments
+from otel_audit.spool.ownership import is_held
+from otel_audit.spool.recovery import find_crashed
 from otel_audit.spool.tail import read_tail
 from otel_audit.testing import FixedClock
 from tests.crashed import crash
@@ -71,7 +75,9 @@ def test_zero_bytes_behind_the_last_line_are_no_torn_bytes(process: Process, spo
     assert (tail.seq, tail.torn_bytes, tail.has_hole) == (3, 0, False)
 
 
-def test_a_hole_that_a_power_cut_left_is_set_aside_whole(process: Process, spool: Path, clock: FixedClock) -> None:
+def test_a_hole_that_a_power_cut_left_is_set_aside_whole_and_said(
+    process: Process, spool: Path, clock: FixedClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """The page with record 4 never reached the disk; those with the records and the seal behind it did."""
     crashed = process()
     for _ in range(6):
@@ -94,6 +100,7 @@ def test_a_hole_that_a_power_cut_left_is_set_aside_whole(process: Process, spool
     assert path.read_bytes() == b"".join(lines[:3])
     assert path.with_suffix(".torn").read_bytes() == b"".join(lines[3:])
     assert said["audit.recovered.torn_bytes"] == len(b"".join(lines[3:]))
+    assert f"{path} has a hole, as a power cut leaves it" in caplog.text
 
 
 def with_hole(spool: Path, stream: str, line: int) -> list[bytes]:
@@ -268,3 +275,70 @@ def test_what_a_crashed_process_had_reserved_and_not_used_is_given_back(process:
 
     assert path.stat().st_blocks * 512 < 1 << 16
     assert path.read_bytes() == before
+
+
+def test_only_a_stream_that_nobody_holds_has_crashed(process: Process, spool: Path) -> None:
+    closed, alive, crashed = process(), process(), process()
+    for pipeline in (closed, alive, crashed):
+        pipeline.record(EVENT)
+    closed.shutdown(1)
+    assert find_crashed(spool / "shop") is None
+    stream = spool / "shop" / crash(crashed)
+
+    assert find_crashed(spool / "shop") == stream
+    assert not is_held(stream), "to look is not to take"
+    process().keeper.recover()
+
+    assert find_crashed(spool / "shop") is None
+    assert not is_held(stream)
+
+
+def test_a_stream_that_another_process_holds_is_left_alone(process: Process, spool: Path) -> None:
+    crashed = process()
+    crashed.record(EVENT)
+    stream = spool / "shop" / crash(crashed)
+    holding = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX); print(); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, str(stream / "owner.lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"\n"
+
+        assert find_crashed(spool / "shop") is None
+        assert process().keeper.recover() == []
+
+        holder.communicate(b"\n")
+    assert find_crashed(spool / "shop") == stream
+
+
+def test_a_stream_of_another_s_lines_alone_is_said_to_be_altered(
+    process: Process, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    crashed = process()
+    crashed.record(EVENT)
+    path = segment(spool, crash(crashed))
+    path.write_bytes(b"{}\n")
+
+    later = process()
+    (end,) = later.keeper.recover()
+    later.keeper.tick()
+
+    assert end.how == "altered"
+    assert f"{path} was altered by another than the process that wrote it" in caplog.text
+
+
+def test_what_was_altered_keeps_the_time_at_which_it_was(process: Process, spool: Path) -> None:
+    crashed = process()
+    for _ in range(3):
+        crashed.record(EVENT)
+    path = segment(spool, crash(crashed))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3] + lines[4:]))
+    os.utime(path, ns=(10**18, 10**18))
+
+    (end,) = process().keeper.recover()
+
+    assert end.how == "altered"
+    assert path.stat().st_mtime_ns == 10**18

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -13,6 +14,7 @@ from otel_audit.evidence.members import timestamp
 from otel_audit.export.quarantine import Quarantine
 from otel_audit.pipeline import AuditPipeline
 from otel_audit.spool.delivered import Cursor, write_cursor
+from otel_audit.spool.ends import End, mark_ended
 from otel_audit.spool.layout import place_name
 from otel_audit.spool.retention import Retention, retire
 from otel_audit.testing import FixedClock
@@ -223,3 +225,43 @@ def test_a_machine_that_has_just_started_is_given_an_hour_to_set_its_clock(
     assert retire_in(pipeline, spool, 1) == 0
     clock.advance(3601)
     assert retire_in(pipeline, spool, 1) == 1
+
+
+GONE, GONE_TOO = "e" * 32, "f" * 32
+
+
+Says = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+SAYS: list[tuple[Says, str]] = [
+    (({}, {}, {}), ""),
+    (({}, {"retired": (GONE,)}, {"names": (GONE,)}), "2"),
+    (({"retired": (GONE,)}, {}, {"names": (GONE,)}), "12"),
+    (({"retired": (GONE,)}, {"names": (GONE,)}, {}), ""),
+    (({"names": (GONE,)}, {"retired": (GONE,)}, {}), ""),
+    (({"retired": (GONE,)}, {"names": (GONE,), "retired": (GONE_TOO,)}, {"names": (GONE_TOO,)}), "12"),
+    (({"names": (GONE,), "retired": (GONE,)}, {"retired": (GONE_TOO,)}, {"names": (GONE_TOO,)}), "2"),
+]
+"""What each of three streams says, and which of the first two stay."""
+
+
+@pytest.mark.parametrize(
+    ("says", "kept"),
+    SAYS,
+    ids=["plain", "later", "earlier", "both", "both, the other way round", "in turn", "its own"],
+)
+def test_the_earliest_go_as_far_as_none_that_stays_names_what_only_they_say_was_retired(
+    says: Says, kept: str, process: Process, spool: Path, clock: FixedClock
+) -> None:
+    """Of three the third is young. What stays keeps what says that those it names were retired, and so on."""
+    pipeline = process()
+    present = pipeline.record(EVENT).stream
+    for number, days, said in zip((1, 2, 3), (60, 59, 1), says, strict=True):
+        stream = str(number) * 32
+        directory = spool / "shop" / stream
+        directory.mkdir()
+        observed = timestamp(clock.time_unix_nano - days * 86_400 * 10**9)
+        mark_ended(directory, End("closed", f"{stream}:4:{'0' * 64}", 4, observed, **said))
+
+    removed = retire_in(pipeline, spool, 30)
+
+    assert streams(spool) - {present} == {number * 32 for number in [*kept, "3"]}
+    assert removed == 2 - len(kept)

@@ -105,7 +105,7 @@ def test_records_of_one_moment_are_no_step_of_the_clock(archive: Archive) -> Non
     stream = archive.stream()
     stream.event()
     archive.clock.now -= 1_000_000
-    stream.event()
+    stream.seal()
     assert stream.members(2)["observed"] == stream.members(3)["observed"]
 
     assert findings.warnings(archive.verify(), stream) == []
