@@ -43,6 +43,8 @@ def read_lines(path: Path) -> Iterator[list[bytes]]:
             else:
                 yield from _lines(cast("BinaryIO", Growing(file)), is_live=True)
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise SourceError(f"{path}: a link to what is not there; remove it, or put that back") from error
         raise SourceError(f"{path}: removed while it was read (by retention?); read again") from error
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)

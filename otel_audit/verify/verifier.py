@@ -178,8 +178,8 @@ class _Reading:
     def _known_text(self, text: str) -> str:
         """*text*, the id of a stream or the name of a service, as it is kept already: a million copies add up."""
         for _, lanes in self._lanes:
-            kept = None if text not in lanes else lanes[text].stream
-            if kept == text:
+            kept = lanes[text].stream if text in lanes else None
+            if kept is not None and kept == text:
                 return kept
         if len(self._services) < _SHARED_SERVICES:
             return self._services.setdefault(text, text)

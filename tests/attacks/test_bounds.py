@@ -146,11 +146,23 @@ def test_a_directory_called_like_a_file_is_a_directory(world: World) -> None:
 
 
 def test_a_device_and_a_link_to_itself_are_refused_by_name(tmp_path: Path) -> None:
-    for name, to in (("zero.jsonl", "/dev/zero"), ("loop.jsonl", "loop.jsonl")):
+    said = {
+        "zero.jsonl": "not a regular file",
+        "loop.jsonl": "Too many levels",
+        "gone.jsonl": "a link to what is not",
+    }
+    for name, to in (("zero.jsonl", "/dev/zero"), ("loop.jsonl", "loop.jsonl"), ("gone.jsonl", "nowhere")):
         (tmp_path / name).symlink_to(to)
-        with pytest.raises(SourceError, match=name):
+        with pytest.raises(SourceError, match=f"{name}.*{said[name]}"):
             verify([read_directory(tmp_path)], trust=[])
         (tmp_path / name).unlink()
+
+
+def test_a_pipe_called_place_hangs_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "place")
+
+    with pytest.raises(SourceError, match="place: not a regular file"):
+        read_directory(tmp_path)
 
 
 def cpu_seconds(archive: Archive) -> float:
