@@ -190,6 +190,7 @@ def test_records_that_cannot_be_put_back_are_given_up_after_five_attempts(
     assert told == [True]
     assert (spool / "shop" / live.stream.id / "000000000001.jsonl").exists()
     assert "were removed under us; put back" in caplog.text
+    assert "the removed records were put back" in caplog.text
 
     for path in (spool / "shop" / live.stream.id).iterdir():
         path.unlink()
