@@ -82,6 +82,7 @@ NEXT = edited(LINES[-1], seq=7, prev=head(LINES[-1])[1])
         edited(NEXT, seq=0),
         edited(NEXT, observed="soon"),
         LINES[-1],
+        edited(LINES[-1], event="c.d"),
         LINES[0] + LINES[1],
         LINES[0] + LINES[3],
         b"{}\n",
@@ -92,8 +93,8 @@ NEXT = edited(LINES[-1], seq=7, prev=head(LINES[-1])[1])
         b'{"context":{"note":"' + b"n" * 70_000 + NEXT[NEXT.index(b'"},"event"') :],
     ],
     ids=[
-        "stream", "signed stream", "float", "zero", "time", "again", "begins again", "signed again", "empty",
-        "array", "line feed", "text", "spaces", "long",
+        "stream", "signed stream", "float", "zero", "time", "again", "forked", "begins again", "signed again",
+        "empty", "array", "line feed", "text", "spaces", "long",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("is_live", [True, False])
