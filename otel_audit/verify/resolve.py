@@ -108,8 +108,10 @@ class Streams:
                 report("missing-stream", stream, None, "a witness has seen it, and no source holds it", 1)
         since = self._terms.since
         for retirement in self._retirements:
+            by = concerned.get(retirement.by)
+            is_in_run = by is not None and retirement.at <= by.last_seq
             is_pending = retirement.observed > self._terms.now
-            if retirement.by in concerned and not is_pending and (since is None or retirement.observed >= since):
+            if is_in_run and not is_pending and (since is None or retirement.observed >= since):
                 self._judge_retirement(retirement, report)
 
     def _naming(self, stream: str) -> Iterator[Naming]:

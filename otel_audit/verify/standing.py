@@ -35,6 +35,8 @@ class Marks:
     """The last whole record, where a recovery has ended the stream there: unsigned ones above are torn."""
     rolled_back_above: int | None = None
     """The lowest such record that any recovery claims: well-signed ones above should not be."""
+    period_to: int = 0
+    """A record observed in the period: a run ends behind it, though others observed later came first."""
 
 
 @dataclass(slots=True)

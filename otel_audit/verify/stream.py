@@ -34,8 +34,8 @@ class StreamCheck:
 
     __slots__ = (
         "_before", "_current", "_dropped", "_end", "_kept", "_leaves", "_marked", "_recent", "_signed",
-        "_terms", "_tree", "closed_at", "first_seq", "future", "has_record_in_period", "held", "holders",
-        "is_cut", "is_open_signed", "last_holders", "last_observed", "last_seq", "marks", "namings", "next_by",
+        "_terms", "_tree", "closed_at", "first_seq", "future", "held", "holders", "is_cut", "is_open_signed",
+        "last_holders", "last_in_period", "last_observed", "last_seq", "marks", "namings", "next_by",
         "notes", "opening", "records", "retirements", "run_start", "signed_seq", "stream", "tail",
     )  # fmt: skip
 
@@ -64,7 +64,8 @@ class StreamCheck:
         """Sources that hold its last record."""
         self.held: dict[int, Current] = {}
         """Hashes at marked records, the last signed and the last one."""
-        self.has_record_in_period = False
+        self.last_in_period = 0
+        """Highest `seq` of a record that is observed in the period; it may lie behind the end of the run."""
         self.is_cut = False
         """Whether the window ended before the stream did."""
         self.run_start = 1
@@ -99,11 +100,11 @@ class StreamCheck:
         observed: str = m["observed"]
         record_hash = digest.hex()
         self.holders.add(source)
-        if self.is_cut:
-            self._overhear(m, seq, observed)
-            return
         if seq == self.last_seq:
             self._take_again(m, seq, observed, record_hash, source)
+            return
+        if self.is_cut:
+            self._overhear(m, seq, observed)
             return
         end_at = self.marks.ended_at
         if end_at is not None and self._end is None and seq > end_at and self.signed_seq <= end_at:
@@ -355,21 +356,33 @@ class StreamCheck:
         else:
             self.retirements.append(Retirement.of(context, self.stream, seq, observed))
 
-    def _move_window(self, seq: int, observed: str, *, is_signed: bool) -> None:
+    @property
+    def has_record_in_period(self) -> bool:
+        """Whether a record is observed in the period."""
+        return self.last_in_period > 0
+
+    def _is_in_period(self, observed: str) -> bool:
         since, until = self._terms.since, self._terms.until
-        if (since is None or observed >= since) and (until is None or observed < until):
-            self.has_record_in_period = True
+        return (since is None or observed >= since) and (until is None or observed < until)
+
+    def _move_window(self, seq: int, observed: str, *, is_signed: bool) -> None:
+        """The run spans every record observed in the period, wherever the clock had stepped to."""
+        since, until = self._terms.since, self._terms.until
+        if self._is_in_period(observed):
+            self.last_in_period = seq
         if not is_signed:
             return
         if until is not None and observed >= until:
-            self.is_cut = True
-        elif since is not None and observed < since and seq > 1:
+            self.is_cut = seq > self.marks.period_to
+        elif since is not None and observed < since and seq > 1 and not self.has_record_in_period:
             # The run begins anew here: what lies before, record 1 apart, is not asked about.
             self.run_start = seq
             # Record 1 is there: without it there is no key, and nothing is well signed.
             self.records = 2
             self.future = 0
-            self.notes.keep_causes(1)
+            self.notes.keep_causes(1, 1 if seq == 2 else 0)
+            if self.closed_at != seq:
+                self.closed_at = None
             # Those kept before are not looked at again: a hostile stream may recover thousands.
             kept = [n for n in self.namings[self._kept :] if n.at == 1 or n.kind == "recovered"]
             self.namings[self._kept :] = kept
@@ -377,15 +390,19 @@ class StreamCheck:
 
     def note_index(self, kind: str, seq: int, message: str) -> None:
         """Take note that an attribute beside record *seq*, the last one taken, differs from it."""
-        (self.notes if seq == self.signed_seq else self._recent).add(kind, seq, seq, message)
+        if seq <= self.last_seq:  # not behind the run
+            (self.notes if seq == self.signed_seq else self._recent).add(kind, seq, seq, message)
 
     def _overhear(self, m: dict[str, Any], seq: int, observed: str) -> None:
-        """After the window: only the recovery of a stream counts, wherever it is."""
-        if m["event"] != RECOVERED or observed > self._terms.now:
+        """After the window: the recovery of a stream counts wherever it is, and so does what was retired."""
+        if self._is_in_period(observed):
+            self.last_in_period = seq  # this is all to be read again, further
+        event: str = m["event"]
+        if not (event == RETIRED or (event == RECOVERED and observed <= self._terms.now)):
             return
         recent, self._recent = self._recent, Notes()
         if self._check_signature(m, seq, must=True):
-            self._listen(m["context"], RECOVERED, seq, observed)
+            self._listen(m["context"], event, seq, observed)
         self._recent = recent
 
     def _snapshot(self) -> End:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -232,6 +233,8 @@ class _Reading:
             self._remove(stream, disorder.lane)
             self._named[stream] |= marks.seqs
             return False
+        if check.is_cut and check.last_in_period > check.last_seq:
+            return self._read(stream, replace(marks, period_to=check.last_in_period))
         if any(tally.malformed or tally.unsupported for tally in tallies):
             self._tallies[stream] = tallies
         if check.records:

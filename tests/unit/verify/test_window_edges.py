@@ -1,0 +1,165 @@
+"""Periods at their edges: what belongs to a run where clocks, copies and retirements are in the way.
+
+The second verifier found these; see `tests/second_verifier/README.md`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.archives import Archive, MemoryLane, MemorySource
+from tests.unit.verify import findings
+
+
+@pytest.fixture
+def archive() -> Archive:
+    return Archive()
+
+
+@pytest.fixture
+def hours(archive: Archive) -> list[datetime]:
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    began: list[datetime] = []
+    for _ in range(5):
+        archive.clock.advance(600)
+        began.append(archive.clock.moment)
+        stream.events(2)
+        stream.seal()
+    stream.close()
+    return began
+
+
+def test_a_record_of_the_period_is_judged_though_the_clock_stepped_back_behind_it(archive: Archive) -> None:
+    """a signed record after the step, observed before the period, became the run's beginning."""
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    start = archive.clock.moment
+    for _ in range(6):
+        archive.clock.advance(60)
+        stream.event()
+        stream.seal()
+    archive.clock.advance(-300)
+    for _ in range(3):
+        archive.clock.advance(60)
+        stream.event()
+        stream.seal()
+    stream.close()
+    stream.replace(10, outcome="failure")  # observed five minutes after *start*
+
+    verdict = archive.verify(since=start + timedelta(minutes=4.5), until=start + timedelta(minutes=6.5))
+
+    assert findings.of(verdict, stream)[:1] == [("altered", 10)]
+
+
+def test_a_record_of_the_period_is_judged_though_it_lies_behind_a_later_one(archive: Archive) -> None:
+    """The clock has stepped back into the period after a signed record that was observed behind it."""
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    start = archive.clock.moment
+    for _ in range(6):
+        archive.clock.advance(60)
+        stream.event()
+        stream.seal()
+    archive.clock.advance(-300)
+    for _ in range(3):
+        archive.clock.advance(60)
+        stream.event()
+        stream.seal()
+    stream.close()
+    period = (start + timedelta(minutes=1.5), start + timedelta(minutes=3.5))
+    honest = archive.verify(since=period[0], until=period[1])
+    stream.replace(16, outcome="failure")  # observed three minutes after *start*
+
+    verdict = archive.verify(since=period[0], until=period[1])
+
+    assert honest.status == "verified"
+    assert findings.of(verdict, stream)[:1] == [("altered", 16)]
+
+
+def test_a_close_before_a_period_does_not_misplace_its_records(archive: Archive) -> None:
+    """What stands behind a close is the whole archive's finding; a source would not return the close for this."""
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    stream.event()
+    stream.close()
+    archive.clock.advance(60)
+    stream.event()
+    stream.seal()
+    archive.clock.advance(60)
+    since = archive.clock.moment
+    stream.event()
+    stream.seal()
+    assert ("misplaced", 4) in findings.of(archive.verify(), stream)
+
+    assert findings.of(archive.verify(since=since), stream) == []
+
+
+def test_a_period_before_a_retirement_is_not_incomplete(archive: Archive) -> None:
+    """the retirement lies behind the run; an `audit.retired` counts wherever it is, as a recovery does."""
+    gone = archive.stream()
+    gone.event()
+    gone.close()
+    keeper = archive.stream(predecessors=[gone.reference()], heartbeat_interval_ms=300_000)
+    keeper.event()
+    keeper.seal()
+    until = archive.clock.moment + timedelta(seconds=1)
+    archive.clock.advance(60)
+    keeper.event()
+    keeper.seal()
+    archive.streams.remove(gone)
+    archive.clock.advance(60)
+    keeper.retire([gone], delivered=True)
+    keeper.close()
+    assert archive.verify().status == "verified"
+
+    assert findings.everything(archive.verify(until=until)) == []
+
+
+def test_a_second_record_at_the_end_of_a_run_is_a_fork(archive: Archive, hours: list[datetime]) -> None:
+    """the run ended at the first of two."""
+    stream = archive.streams[0]
+    twin = stream.signed({**stream.members(13), "outcome": "success", "time": "2020-01-01T00:00:00.000000000Z"})
+    stream.records.insert(13, twin)
+    assert findings.of(archive.verify(), stream)[0][0] == "forked"
+
+    assert ("forked", 13) in findings.of(archive.verify(since=hours[2], until=hours[3]), stream)
+
+
+def test_an_index_outside_the_run_is_not_judged(archive: Archive, hours: list[datetime]) -> None:
+    """a source that windows would not have handed it over."""
+    stream = archive.streams[0]
+    lane = archive.source().given[0]
+    beside: list[dict[str, object] | None] = [None] * len(lane.bodies)
+    beside[14] = {"audit.action": "DELETE"}
+    source = MemorySource(given=[MemoryLane(lane.name, lane.stream, lane.bodies, attributes=beside)])
+
+    assert findings.of(archive.verify(source=source, since=hours[2], until=hours[3]), stream) == []
+
+
+def test_the_chain_is_checked_between_record_1_and_a_run_that_begins_at_2(archive: Archive) -> None:
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    stream.policy()
+    archive.clock.advance(60)
+    since = archive.clock.moment
+    stream.event()
+    stream.seal()
+    stream.close()
+    stream.replace(1, sign=True, context={"host.name": "another"})
+    assert ("altered", 1) in findings.of(archive.verify(), stream)
+
+    assert ("altered", 1) in findings.of(archive.verify(since=since), stream)
+
+
+def test_two_copies_out_of_order_get_a_verdict_for_a_period(archive: Archive) -> None:
+    stream = archive.stream()
+    stream.policy()
+    stream.policy()
+    stream.close()
+    one, two, three, four = stream.records
+    copies = [
+        MemorySource(given=[MemoryLane("a", None, [two, one])], name="a"),
+        MemorySource(given=[MemoryLane("b", None, [one, four, three])], name="b"),
+    ]
+
+    verdict = archive.verify(*copies[1:], source=copies[0], until=archive.clock.moment - timedelta(hours=1))
+
+    assert verdict.status == "verified"
