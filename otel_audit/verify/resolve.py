@@ -210,7 +210,8 @@ class Streams:
             message = "what follows the last signed record is vouched for by the recovery only"
             report("adopted", check.stream, tail.first_seq, message, tail.records)
         end = check.at(check.last_seq)
-        if self._copies_of_end(check) > 1 or any(
+        # Without one signed record there is no last one; what is wrong with record 1 has been said
+        if not check.signed_seq or self._copies_of_end(check) > 1 or any(
             witness.seq == check.last_seq and end is not None and end.has(bytes.fromhex(witness.hash))
             for witness in self._witness.get(check.stream, ())
         ):
