@@ -200,7 +200,7 @@ def test_a_file_of_any_size_without_signatures_is_read_in_pieces(tmp_path: Path)
     path = written(tmp_path, b"")
     with (path / "000000000001.jsonl").open("wb") as file:
         file.write(LINES[0])
-        for _ in range(6400):
+        for _ in range(3200):
             file.write(b"n" * 65_535 + b"\n")
     tracemalloc.start()
 
