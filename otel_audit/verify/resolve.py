@@ -211,9 +211,13 @@ class Streams:
             report("adopted", check.stream, tail.first_seq, message, tail.records)
         end = check.at(check.last_seq)
         # Without one signed record there is no last one; what is wrong with record 1 has been said
-        if not check.signed_seq or self._copies_of_end(check) > 1 or any(
-            witness.seq == check.last_seq and end is not None and end.has(bytes.fromhex(witness.hash))
-            for witness in self._witness.get(check.stream, ())
+        if (
+            not check.signed_seq
+            or self._copies_of_end(check) > 1
+            or any(
+                witness.seq == check.last_seq and end is not None and end.has(bytes.fromhex(witness.hash))
+                for witness in self._witness.get(check.stream, ())
+            )
         ):
             return
         recovery = min(recoveries, key=lambda naming: naming.observed)
