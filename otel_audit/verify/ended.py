@@ -59,7 +59,10 @@ class ReadStream:
     """Marked records, the last signed and the last one, in order of `seq`."""
     absent: tuple[int, ...]
     """Records that were looked for, and are not among them."""
-    has_record_in_period: bool
+    has_record_since: bool
+    """Whether a record is observed in the period or after it."""
+    has_close: bool
+    """Whether a close is well signed, wherever it stands."""
     is_cut: bool
     """Whether the window ended before the stream did."""
     run_start: int
@@ -120,7 +123,8 @@ def left_of(check: StreamCheck, known: Callable[[str], str], hint: str) -> ReadS
         last_holders=holders if check.last_holders == check.holders else _shared(check.last_holders),
         held=held,
         absent=tuple(sorted(check.marks.seqs - check.held.keys())),
-        has_record_in_period=check.has_record_in_period,
+        has_record_since=check.has_record_since,
+        has_close=check.has_close,
         is_cut=check.is_cut,
         run_start=check.run_start,
         ended_at=check.marks.ended_at,

@@ -85,12 +85,11 @@ class Streams:
         return any(check.at(seq) is None for seq in marks.seqs)
 
     def is_excluded(self, check: ReadStream) -> bool:
-        """Whether a window does not have the stream: it had ended before, without a record in the period."""
+        """Whether a window does not have the stream: it had ended before, and all its records are older."""
         since = self._terms.since
-        if since is None or check.has_record_in_period or check.last_observed >= since:
+        if since is None or check.has_record_since:
             return False
-        recoveries = self._recoveries(check.stream)
-        return check.closed_at is not None or any(recovery.observed < since for recovery in recoveries)
+        return check.has_close or any(one.observed < since for one in self._recoveries(check.stream))
 
     def is_recovered(self, check: ReadStream) -> bool:
         """Whether a recovery has ended the stream."""

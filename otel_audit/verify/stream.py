@@ -34,7 +34,8 @@ class StreamCheck:
 
     __slots__ = (
         "_before", "_current", "_dropped", "_end", "_kept", "_leaves", "_marked", "_recent", "_signed",
-        "_terms", "_tree", "closed_at", "first_seq", "future", "held", "holders", "is_cut", "is_open_signed",
+        "_terms", "_tree", "closed_at", "first_seq", "future", "has_close", "has_record_since", "held", "holders",
+        "is_cut", "is_open_signed",
         "last_holders", "last_in_period", "last_observed", "last_seq", "marks", "namings", "next_by",
         "notes", "opening", "records", "retirements", "run_start", "signed_seq", "stream", "tail",
     )  # fmt: skip
@@ -64,6 +65,8 @@ class StreamCheck:
         """Sources that hold its last record."""
         self.held: dict[int, Current] = {}
         """Hashes at marked records, the last signed and the last one."""
+        self.has_record_since = False
+        self.has_close = False
         self.last_in_period = 0
         """Highest `seq` of a record that is observed in the period; it may lie behind the end of the run."""
         self.is_cut = False
@@ -306,8 +309,9 @@ class StreamCheck:
                 self._note("misplaced", seq, seq, f"the next seal is promised for {next_by}, out of bounds")
         if not is_signed:
             return
-        if event == CLOSE and self.closed_at is None:
-            self.closed_at = seq
+        if event == CLOSE:
+            self.has_close = True
+            self.closed_at = self.closed_at or seq
         if observed <= self._terms.now or event == RETIRED:
             # What is pending names nothing; but a stream that it says was retired is not missing for that.
             self._listen(context, event, seq, observed)
@@ -356,25 +360,22 @@ class StreamCheck:
         else:
             self.retirements.append(Retirement.of(context, self.stream, seq, observed))
 
-    @property
-    def has_record_in_period(self) -> bool:
-        """Whether a record is observed in the period."""
-        return self.last_in_period > 0
-
-    def _is_in_period(self, observed: str) -> bool:
+    def _place_in_time(self, seq: int, observed: str) -> None:
         since, until = self._terms.since, self._terms.until
-        return (since is None or observed >= since) and (until is None or observed < until)
+        if since is None or observed >= since:
+            self.has_record_since = True
+            if until is None or observed < until:
+                self.last_in_period = seq
 
     def _move_window(self, seq: int, observed: str, *, is_signed: bool) -> None:
         """The run spans every record observed in the period, wherever the clock had stepped to."""
         since, until = self._terms.since, self._terms.until
-        if self._is_in_period(observed):
-            self.last_in_period = seq
+        self._place_in_time(seq, observed)
         if not is_signed:
             return
         if until is not None and observed >= until:
             self.is_cut = seq > self.marks.period_to
-        elif since is not None and observed < since and seq > 1 and not self.has_record_in_period:
+        elif since is not None and observed < since and seq > 1 and not self.last_in_period:
             # The run begins anew here: what lies before, record 1 apart, is not asked about.
             self.run_start = seq
             # Record 1 is there: without it there is no key, and nothing is well signed.
@@ -384,9 +385,10 @@ class StreamCheck:
             if self.closed_at != seq:
                 self.closed_at = None
             # Those kept before are not looked at again: a hostile stream may recover thousands.
-            kept = [n for n in self.namings[self._kept :] if n.at == 1 or n.kind == "recovered"]
-            self.namings[self._kept :] = kept
+            new = self.namings[self._kept :]
+            self.namings[self._kept :] = [n for n in new if n.at == 1 or n.kind == "recovered"]
             self._kept = len(self.namings)
+            self.namings += [n for n in new if n.at == seq and n.kind != "recovered"]
 
     def note_index(self, kind: str, seq: int, message: str) -> None:
         """Take note that an attribute beside record *seq*, the last one taken, differs from it."""
@@ -395,8 +397,7 @@ class StreamCheck:
 
     def _overhear(self, m: dict[str, Any], seq: int, observed: str) -> None:
         """After the window: the recovery of a stream counts wherever it is, and so does what was retired."""
-        if self._is_in_period(observed):
-            self.last_in_period = seq  # this is all to be read again, further
+        self._place_in_time(seq, observed)  # in the period: all is to be read again, further
         event: str = m["event"]
         if not (event == RETIRED or (event == RECOVERED and observed <= self._terms.now)):
             return

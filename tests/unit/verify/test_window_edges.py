@@ -93,6 +93,42 @@ def test_a_close_before_a_period_does_not_misplace_its_records(archive: Archive)
     assert findings.of(archive.verify(since=since), stream) == []
 
 
+def test_a_stream_that_wrote_on_after_a_step_back_had_not_ended_before_the_period(archive: Archive) -> None:
+    """Its close was observed before the period, and another record of it after that: a source returns it."""
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    stream.event()
+    stream.seal()
+    archive.clock.advance(600)
+    stream.event()
+    stream.seal()
+    late = archive.clock.moment
+    archive.clock.advance(-500)
+    stream.close()
+
+    verdict = archive.verify(since=late - timedelta(seconds=60), until=late - timedelta(seconds=30))
+
+    assert verdict.status == "verified"
+    assert [one.stream for one in verdict.streams] == [stream.id]
+
+
+def test_what_the_first_record_of_a_run_says_of_another_stream_is_followed(archive: Archive) -> None:
+    other = archive.stream()
+    other.event()
+    other.seal()
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    archive.clock.advance(60)
+    stream.linked([other.reference()])
+    archive.clock.advance(60)
+    since = archive.clock.moment
+    stream.event()
+    stream.seal()
+    other.replace(3, sign=True, time="2020-01-01T00:00:00.000000000Z")
+    whole = findings.of(archive.verify(), other)
+    assert ("altered", 3) in whole
+
+    assert ("altered", 3) in findings.of(archive.verify(since=since), other)
+
+
 def test_a_period_before_a_retirement_is_not_incomplete(archive: Archive) -> None:
     """the retirement lies behind the run; an `audit.retired` counts wherever it is, as a recovery does."""
     gone = archive.stream()
