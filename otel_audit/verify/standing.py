@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from otel_audit.verify.certificates import Anchor, Path
+from otel_audit.verify.certificates import Anchor, Path, check_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,27 @@ class Opening:
     opened: str
     signs_records: bool
     seal_interval_ms: int
-    promise_ns: int
-    """How far ahead a `next_by` may lie."""
+    longest_interval_ms: int
+    """Of seals and heartbeats."""
     rank: str
     """Hash of the record; of two opens that are as good, the lower counts, whatever the order of sources."""
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any], stream: str, observed: str, record_hash: str, terms: Terms) -> Opening:
+        """What record 1 of *stream* declares in its *context*; with its path of certificates checked."""
+        certificates: list[str] = context["audit.certificate"]
+        service: str = context["service.name"]
+        seal_ms: int = context["audit.seal.interval_ms"]
+        return cls(
+            service=service,
+            certificate=certificates[0] if certificates else "",
+            path=check_path(certificates, stream=stream, service=service, opened=observed, trust=terms.anchors),
+            opened=observed,
+            signs_records=context["audit.sign"] == "record",
+            seal_interval_ms=seal_ms,
+            longest_interval_ms=max(seal_ms, context["audit.heartbeat.interval_ms"]),
+            rank=record_hash,
+        )
 
 
 @dataclass(slots=True)

@@ -16,7 +16,6 @@ from otel_audit.evidence.merkle import Tree
 from otel_audit.evidence.record import CLOSE, GAP, MAX_INTEGER, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
 from otel_audit.evidence.rfc3339 import seconds_between, unix_nanos
 from otel_audit.evidence.signatures import is_sound_key, verify
-from otel_audit.verify.certificates import check_path
 from otel_audit.verify.notes import Notes
 from otel_audit.verify.reference import Naming, Retirement, namings
 from otel_audit.verify.run import Run
@@ -257,23 +256,8 @@ class StreamCheck:
             if self.opening is not None and certificate != self.opening.certificate:
                 self._note("forked", seq, seq, "a second certificate for the stream")
             return
-        service: str = context["service.name"]
-        path = check_path(
-            certificates, stream=self.stream, service=service, opened=observed, trust=self._terms.anchors
-        )
-        seal_ms: int = context["audit.seal.interval_ms"]
-        heartbeat_ms: int = context["audit.heartbeat.interval_ms"]
-        opening = Opening(
-            service=service,
-            certificate=certificate,
-            path=path,
-            opened=observed,
-            signs_records=context["audit.sign"] == "record",
-            seal_interval_ms=seal_ms,
-            promise_ns=max(seal_ms, heartbeat_ms) * 2_000_000 + 1_000_000_000,
-            rank=record_hash,
-        )
-        if max(seal_ms, heartbeat_ms) > MAX_INTERVAL_MS:
+        opening = Opening.of(context, self.stream, observed, record_hash, self._terms)
+        if opening.longest_interval_ms > MAX_INTERVAL_MS:
             self._note("misplaced", 1, 1, f"an interval longer than {MAX_INTERVAL_MS} ms is declared")
         known = self.opening
         if known is None or (not opening.path.is_good, opening.rank) < (not known.path.is_good, known.rank):
@@ -305,7 +289,7 @@ class StreamCheck:
         next_by: str | None = context.get("audit.seal.next_by")
         if next_by is not None and self.opening is not None:
             ahead = unix_nanos(next_by) - unix_nanos(observed)
-            if not 0 <= ahead <= self.opening.promise_ns:
+            if not 0 <= ahead <= self.opening.longest_interval_ms * 2_000_000 + 1_000_000_000:
                 self._note("misplaced", seq, seq, f"the next seal is promised for {next_by}, out of bounds")
         if not is_signed:
             return
