@@ -22,22 +22,23 @@ from otel_audit.sources.otlp_documents import read_documents
 from otel_audit.verify import verify
 from tests.archives import Archive, record_hash
 from tests.attacks.world import ISSUER_DER, World, kinds, stream
+from tests.peak_memory import PEAK_KIB
 from tests.vectors import x509
 from tests.vectors.stream import SECOND, T0
 
 LATER = T0 + 3600 * SECOND
-PROGRAM = """
-import resource, sys
-from otel_audit.errors import SourceError
+PROGRAM = f"""
+import sys
+{PEAK_KIB}from otel_audit.errors import SourceError
 from otel_audit.sources import open_source
 from otel_audit.verify import verify
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_kib()
 try:
     verdict = verify([open_source(sys.argv[1])], trust=[])
     print(verdict.status, sum(one.count for one in verdict.findings if one.kind == "malformed"))
 except SourceError:
     print("unreadable 0")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak_kib() - before)
 """
 
 

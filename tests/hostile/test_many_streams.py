@@ -12,16 +12,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.hostile.many_streams import SERVICE, streams
 from tests.issuers import Issuer
+from tests.peak_memory import PEAK_KIB
 
-PROGRAM = """
-import resource, sys
-from cryptography import x509
+PROGRAM = f"""
+import sys
+{PEAK_KIB}from cryptography import x509
 from pathlib import Path
 from otel_audit.sources import open_source
 from otel_audit.verify import verify
 trust = x509.load_pem_x509_certificates(Path(sys.argv[2]).read_bytes())
 verdict = verify([open_source(sys.argv[1])], trust=trust)
-print(verdict.status, len(verdict.streams), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(verdict.status, len(verdict.streams), peak_kib())
 """
 FEW, MANY = 200, 4_200
 MOST_BYTES = 2_000

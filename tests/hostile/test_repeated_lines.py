@@ -13,16 +13,17 @@ import pytest
 from otel_audit.sources import read_directory
 from otel_audit.verify import verify
 from tests.archives import Archive
+from tests.peak_memory import PEAK_KIB
 
 NOISE = {"line feeds": b"\n", "objects": b"{}\n", "words": b"noise\n"}
 COUNT = 1_500_000
-PROGRAM = """
-import os, resource, sys
-from otel_audit.sources import open_source
+PROGRAM = f"""
+import sys
+{PEAK_KIB}from otel_audit.sources import open_source
 from otel_audit.verify import verify
 verdict = verify([open_source(sys.argv[1])], trust=[])
 print(*(one.count for one in verdict.findings if one.kind == "malformed"))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(peak_kib() >> 10)
 """
 
 
