@@ -72,7 +72,9 @@ def _recover(directory: Path, writer: Writer) -> End:
         sync_segment(tail.path)
         if not tail.is_closed:
             _say(directory, tail, writer)
-        if not tail.is_intact:
+        if tail.is_intact:
+            give_back_room(tail.path)
+        else:  # what was altered keeps its time of change, too
             _warn_of_alteration(tail.path, writer)
         mentions = read_mentions(directory)
         end = End(
@@ -83,9 +85,7 @@ def _recover(directory: Path, writer: Writer) -> End:
             tuple(sorted(mentions.names)),
             tuple(sorted(mentions.retired)),
         )
-    mark_ended(directory, end)
-    if tail is not None and tail.is_intact:  # what was altered keeps its time of change, too
-        give_back_room(tail.path)
+    mark_ended(directory, end)  # the last step: from here on retention may take it away
     return end
 
 
