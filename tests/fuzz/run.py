@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> None:
     """Instrument the package, gather the seeds, go."""
     name, *options = sys.argv[1:]
-    sys.path[:0] = [str(ROOT), str(ROOT / "instrumentations")]
+    # not this folder: its requests.py would be taken for the library
+    sys.path[:1] = [str(ROOT), str(ROOT / "instrumentations")]
     with atheris.instrument_imports(include=["otel_audit"]):
         module = importlib.import_module(f"tests.fuzz.{name}")
     corpus = Path(os.environ.get("OTEL_AUDIT_FUZZ_CORPUS") or ROOT / ".cache" / "fuzz") / name
