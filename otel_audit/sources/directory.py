@@ -132,16 +132,18 @@ class DirectorySource:
         for directory, names in _walk(self._path):
             otlp = [name for name in names if is_otlp_json(name)]
             is_local = is_local and not otlp
-            yield from otlp_lanes(directory, otlp)
+            yield from otlp_lanes(Path(directory), otlp)
             files = tuple(name for name in sorted(names) if name.endswith(SUFFIXES) and not is_otlp_json(name))
-            if files and _STREAM.fullmatch(directory.name):
+            # Split here: a path keeps its parts, and a table of them, for as long as one of them is kept
+            parent, stream = os.path.split(directory)
+            if files and _STREAM.fullmatch(stream):
                 if len(segments) < _SHARED_NAMES:
                     files = segments.setdefault(files, files)
-                above = directory.parent if directory.parent != above else above
-                yield FileLane(above, directory.name, _first_observed(directory / files[0]), files)
+                above = above if str(above) == parent else Path(parent)
+                yield FileLane(above, stream, _first_observed(Path(directory, files[0])), files)
             else:
                 for name in files:
-                    yield _file_lane(directory / name)
+                    yield _file_lane(Path(directory, name))
         self._is_local = is_local
 
     def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
@@ -153,16 +155,16 @@ class DirectorySource:
         return reorder(lanes, differs)
 
 
-def _walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
+def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             raise SourceError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
     # Links to directories are not followed: a hostile one may lead anywhere, or round in a circle.
-    for directory, below, names in os.walk(top, onerror=refuse):
+    for directory, below, names in os.walk(str(top), onerror=refuse):
         # What retention is removing and what is just being made stands in no reader's sight.
         below[:] = sorted(name for name in below if not name.startswith(".") and _RETIRING.fullmatch(name) is None)
-        yield Path(directory), names
+        yield directory, names
 
 
 def _file_lane(file: Path) -> FileLane:

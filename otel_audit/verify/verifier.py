@@ -138,8 +138,8 @@ class _Reading:
         for stream in self._read_newest_first():
             self._read_again(stream)
         streams = Streams(self._checks, self._terms, around)
-        for stream, check in list(self._checks.items()):
-            if streams.needs_reading_again(check):
+        for stream in list(self._checks):
+            if streams.needs_reading_again(self._checks[stream]):
                 self._read_again(stream, streams.marks(stream))
         return self._checks, self._lone_tallies + [one for tallies in self._tallies.values() for one in tallies]
 
