@@ -23,6 +23,7 @@ PIPE_CLOSED = 141
 
 def main() -> None:
     """Run `otel-audit` on the process's arguments and exit."""
+    _replace_closed_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -48,6 +49,16 @@ def run(arguments: Sequence[str]) -> int:
         now = "; run this as the user that it belongs to" if isinstance(error, PermissionError) else ""
         return _complain(f"{where}{error.strerror or error}{now}")
     return status
+
+
+def _replace_closed_streams() -> None:
+    """What was started with `>&-` prints nowhere, and not into the next file that it opens; its status counts."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        continue
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # docs.python.org, library/sys: where the descriptor was closed at the start
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the process's life
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
@@ -80,17 +91,24 @@ def _complain(message: str) -> int:
         print(f"otel-audit: {printable(message)}", file=sys.stderr)  # noqa: T201 - the command line's own voice
     except BrokenPipeError:
         return _pipe_closed()
+    except OSError:
+        # standard error on a full disk: what is left to say it with is the status
+        _drop_unwritten()
     return USAGE
 
 
 def _pipe_closed() -> int:
+    _drop_unwritten()
+    return PIPE_CLOSED
+
+
+def _drop_unwritten() -> None:
     # What is still buffered would raise again when the interpreter flushes at exit (docs.python.org,
     # library/signal: "Note on SIGPIPE")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-    return PIPE_CLOSED

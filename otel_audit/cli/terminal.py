@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -29,14 +30,30 @@ def remarks() -> Console:
 
 def is_piped(console: Console) -> bool:
     """Whether nothing says how wide a line may be: there is neither a terminal nor COLUMNS."""
-    return not (console.file.isatty() or os.environ.get("COLUMNS", "").isdigit())
+    return not (console.file.isatty() or "COLUMNS" in _environ())
+
+
+def _environ() -> Mapping[str, str]:
+    """The environment, without sizes of the terminal that are none: rich 15 fails at COLUMNS=², and obeys 0."""
+    environ = dict(os.environ)
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch("[1-9][0-9]{0,3}", environ.get(name, "")):
+            environ.pop(name, None)
+    return environ
 
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else PIPED_WIDTH
+    environ = _environ()
     return Console(
-        file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False, legacy_windows=False
+        file=stream,
+        width=None if stream.isatty() or "COLUMNS" in environ else PIPED_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+        legacy_windows=False,
+        _environ=environ,
     )
 
 
