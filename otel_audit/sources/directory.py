@@ -18,12 +18,10 @@ from otel_audit.sources.lines import read_lines
 from otel_audit.sources.otlp_json import is_otlp_json, otlp_lanes
 from otel_audit.sources.source import Batch, Differs, Lane, LaneGone
 from otel_audit.sources.spill import key_of, reorder
+from otel_audit.sources.walk import walk
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _STREAM = re.compile(r"[0-9a-f]{32}")
-_RETIRING = re.compile(r"retiring-[0-9a-f]{32}")
-"""Being removed; a service may be called `retiring-customers`."""
-
 _OBSERVED = re.compile(rb'"observed":"([0-9TZ:.-]{30})"')
 _PEEK_BYTES = 1 << 16
 _SHARED_NAMES = 1_000
@@ -112,7 +110,7 @@ class DirectorySource:
         """
         if self._is_local is None:
             self._is_local = not self._path.is_dir() or not any(
-                is_otlp_json(name) for _, names in _walk(self._path) for name in names
+                is_otlp_json(name) for _, names in walk(self._path) for name in names
             )
         return self._is_local
 
@@ -129,7 +127,7 @@ class DirectorySource:
         above = self._path
         segments: dict[tuple[str, ...], tuple[str, ...]] = {}
         """Most streams have files of the same names: one tuple for all of them."""
-        for directory, names in _walk(self._path):
+        for directory, names in walk(self._path):
             otlp = [name for name in names if is_otlp_json(name)]
             is_local = is_local and not otlp
             yield from otlp_lanes(Path(directory), otlp)
@@ -153,18 +151,6 @@ class DirectorySource:
             SourceError: there is no room for it.
         """
         return reorder(lanes, differs)
-
-
-def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
-    def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise SourceError(f"{error.filename}: cannot be listed: {error.strerror}") from error
-
-    # Links to directories are not followed: a hostile one may lead anywhere, or round in a circle.
-    for directory, below, names in os.walk(str(top), onerror=refuse):
-        # What retention is removing and what is just being made stands in no reader's sight.
-        below[:] = sorted(name for name in below if not name.startswith(".") and _RETIRING.fullmatch(name) is None)
-        yield directory, names
 
 
 def _file_lane(file: Path) -> FileLane:

@@ -21,6 +21,7 @@ from otel_audit.sources.otlp_documents import read_documents
 from otel_audit.sources.otlp_records import records_of
 from otel_audit.sources.source import Attributes, Batch, Differs, Lane
 from otel_audit.sources.spill import reorder
+from otel_audit.sources.walk import walk
 
 # timberjack 1.4 backupName: <name>-<time>-<reason><ext>; lumberjack, before it: <name>-<time><ext>. What an
 # operator packed afterwards has .gz or .zst behind that.
@@ -78,8 +79,7 @@ class OtlpJsonSource:
             else:
                 yield OtlpJsonLane(self._path.parent, match["log"] + match["suffix"])
             return
-        for directory, below, names in os.walk(self._path, onerror=_refuse):
-            below.sort()
+        for directory, names in walk(self._path):
             yield from otlp_lanes(Path(directory), names)
 
     def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
@@ -96,11 +96,6 @@ def otlp_lanes(directory: Path, names: Iterable[str]) -> Iterator[Lane]:
     logs = {match["log"] + match["suffix"] for match in map(_NAME.fullmatch, names) if match}
     for log in sorted(logs):
         yield OtlpJsonLane(directory, log)
-
-
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise SourceError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)
