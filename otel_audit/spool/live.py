@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 CLOCK_STEP_NS = 30 * 60 * 1_000_000_000
 """A wall clock that moved more than this against the monotonic one: the stream only closes ("Stream")."""
 
+_POSTPONED_NS = 60_000_000_000
+"""How long a stream goes on that could not be replaced."""
+
 _FIT_NS = 1_000_000_000
 """How long `is_unfit` holds: two clocks and their difference cost 0.3 µs an event."""
 
@@ -89,6 +92,8 @@ class LiveStream:
         """How far it was delivered; None where nothing in this process delivers."""
         self.fit_from_unix_nano = self.fit_until_unix_nano = 0
         """Times at which an event may be written without asking `is_unfit` again."""
+        self.postponed_nano = 0
+        """Monotonic time before which no successor is opened: it was tried, in vain."""
         self.asked_seq = 0
         """Somebody waits until this record is delivered, so it is sealed without delay."""
         self.on_ask: Callable[[], None] = lambda: None
@@ -110,6 +115,11 @@ class LiveStream:
         self.fit_from_unix_nano = unix_nano
         self.fit_until_unix_nano = min(unix_nano + _FIT_NS, self.rotate_at_unix_nano)
         return None
+
+    def postpone_rotation(self) -> None:
+        """No successor can be opened: this stream goes on for a minute at least."""
+        self.rotate_at_unix_nano = max(self.rotate_at_unix_nano, self._clock.unix_nano() + _POSTPONED_NS)
+        self.postponed_nano = self._clock.monotonic_nano() + _POSTPONED_NS // 2
 
     def _now(self) -> int:
         """The wall clock's time, for a record about the log.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -207,7 +208,8 @@ class MemorySlot:
         if not is_lifecycle and self.room_bytes < len(line):
             raise NoSpace(errno.ENOSPC, "the limit of records in memory is reached")
         self.lines.append(line)
-        self._storage.used_bytes += len(line)
+        with self._storage.counting:
+            self._storage.used_bytes += len(line)
 
     def ends_with(self, line: bytes) -> bool:
         """See `Slot.ends_with`."""
@@ -240,7 +242,9 @@ class MemoryStorage:
     def __init__(self, limit_bytes: int = 64 << 20) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
-        """Of everything that was ever appended; the writer's alone."""
+        """Of everything that was ever appended."""
+        self.counting = threading.Lock()
+        """A stream is written while its successor opens."""
         self.released_bytes = 0
         """Of what was delivered and let go of; the exporter's alone, so that neither needs the other's lock."""
         self.slots: dict[str, MemorySlot] = {}

@@ -39,6 +39,11 @@ eighty of 800 bytes."""
 _RETRY_NANO = 1_000_000_000
 """A stream that could not be opened is tried again after this long, not at every event."""
 
+_AHEAD_NANO = 30_000_000_000
+"""How long before the present stream is too old the keeper opens the next one; twice its longest sleep.
+
+A tenth of the greatest age where that is less."""
+
 
 @dataclass(frozen=True, slots=True)
 class WriterConfig:
@@ -237,15 +242,17 @@ class Writer(Turns):
         if self.clock.monotonic_nano() < self._retry_at_nano:
             raise StillDown(self._down_because)
         try:
-            live = open_stream(
-                self.storage, self._identity, self.config.declaration, self.config.limits, self.clock
-            )
+            live = self._open()
         except (OSError, IdentityError) as error:
             self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
             self._down_because = reason_of(error)
             raise
         self._begin_with(live)
         return live
+
+    def _open(self, *, after: LiveStream | None = None) -> LiveStream:
+        config = self.config
+        return open_stream(self.storage, self._identity, config.declaration, config.limits, self.clock, after=after)
 
     def _begin_with(self, live: LiveStream) -> None:
         self.live = live
@@ -271,26 +278,28 @@ class Writer(Turns):
         old = self.live
         assert old is not None
         try:
-            new = open_stream(
-                self.storage, self._identity, self.config.declaration, self.config.limits, self.clock, after=old
-            )
+            new = self._open(after=old)
         except (OSError, IdentityError) as error:
             note(error, self.alarms)
             if reason == "rotation":
-                old.rotate_at_unix_nano = self.clock.unix_nano() + 60 * _RETRY_NANO
+                old.postpone_rotation()
                 return old
             self._retry_at_nano = self.clock.monotonic_nano() + _RETRY_NANO
             self._down_because = reason_of(error)
             self._end(old, reason, None)
             raise
+        self._go_on_with(new, old, reason)
+        return new
+
+    def _go_on_with(self, new: LiveStream, old: LiveStream, reason: CloseReason) -> None:
         try:
             self._end(old, reason, new)
         finally:
             self._begin_with(new)
-        return new
 
     def _end(self, old: LiveStream, reason: CloseReason, new: LiveStream | None) -> None:
-        self.live = None
+        if self.live is old:
+            self.live = None
         try:
             with contextlib.suppress(NoSpace):  # the close counts them too, and its room is reserved
                 self._gaps.write(old, self.alarms)
@@ -355,19 +364,42 @@ class Writer(Turns):
                 self.give_up(live, error)
 
     def rotate_if_due(self) -> None:
-        """Replace the present stream when it is old, long or large enough, or the clock has stepped."""
+        """Replace the present stream when it is nearly old, long or large enough, or the clock has stepped.
+
+        Nobody's event waits for the identity or for a disk, but after a step of the clock.
+        """
         with self.making():
             live = self.live
-            if live is None:
+            reason = None if live is None else self._why_replace(live)
+            if live is None or reason is None:
                 return
-            limits = self.config.limits
-            stream = live.stream
-            reason = live.is_unfit(self.clock.unix_nano(), self.clock.monotonic_nano())
-            if reason is None and (stream.seq >= limits.max_records or stream.size_bytes >= limits.max_bytes):
-                reason = "rotation"
-            if reason is not None:
+            if reason == "clock":
                 with contextlib.suppress(OSError, IdentityError):  # noted as alarms; tried again
                     self.replace(reason)
+                return
+        try:
+            new = self._open(after=live)
+        except (OSError, IdentityError) as error:
+            note(error, self.alarms)
+            live.postpone_rotation()
+            return
+        with self.making():
+            if self.live is live:
+                self._go_on_with(new, live, reason)
+            else:  # another thread was quicker, or this process ends
+                self.on_open(new)
+                self._end(new, "shutdown", None)
+
+    def _why_replace(self, live: LiveStream) -> CloseReason | None:
+        now, monotonic_nano = self.clock.unix_nano(), self.clock.monotonic_nano()
+        limits = self.config.limits
+        stream = live.stream
+        if live.is_unfit(now, monotonic_nano) == "clock":
+            return "clock"
+        is_full = stream.seq >= limits.max_records or stream.size_bytes >= limits.max_bytes
+        ahead_nano = min(_AHEAD_NANO, int(limits.max_age.total_seconds() * 1e8))
+        is_nearly_old = now >= live.rotate_at_unix_nano - ahead_nano
+        return "rotation" if (is_full or is_nearly_old) and monotonic_nano >= live.postponed_nano else None
 
     def write_lifecycle(
         self, event: str, context: Mapping[str, Any], *, only_in: str | None = None, not_before: str = ""

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from otel_audit.configure import build, read_policy
-from otel_audit.evidence.identity import self_identity
+from otel_audit.evidence.identity import Identity, self_identity
 from otel_audit.pipeline import AuditPipeline
 from otel_audit.settings import Settings
 from otel_audit.spool.alarm import Alarms
@@ -34,7 +34,13 @@ def spool(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def process(spool: Path, clock: FixedClock) -> Iterator[Process]:
+def identity(spool: Path) -> Identity:
+    make_directory(spool)
+    return self_identity(spool)
+
+
+@pytest.fixture
+def process(spool: Path, clock: FixedClock, identity: Identity) -> Iterator[Process]:
     """Make the pipeline of one more process of the service; its thread never starts."""
     made: list[AuditPipeline] = []
 
@@ -47,13 +53,12 @@ def process(spool: Path, clock: FixedClock) -> Iterator[Process]:
                 **environment,
             }
         )
-        make_directory(spool)
         room = Room(spool, settings.spool_max_bytes, settings.spool_reserve)
         pipeline = build(
             settings,
             read_policy(settings),
             DiskStorage(spool, settings.service_name, room),
-            self_identity(spool),
+            identity,
             Alarms(lambda: clock.monotonic_nano / 1e9),
             place=place_name(spool),
             clock=clock.clock(),
