@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from otel_audit.cli.printed import json_line
@@ -74,21 +74,35 @@ def write_json(value: object) -> None:
     write_line(json_line(value))
 
 
-@contextmanager
-def progress(title: str) -> Generator[Callable[[int], None] | None, None, None]:
-    """A moving line on standard error while somebody watches; None where nobody does.
+class Counted(ProgressColumn):
+    """How far a verification has come; looked at when the line is drawn, so that counting costs nothing."""
 
-    What is yielded is called with how many records more were read.
-    """
+    def __init__(self) -> None:
+        super().__init__()
+        self._lanes = self._bodies = 0
+
+    def listed(self, lanes: int) -> None:
+        """Streams or files that were found: all of them are, before the first record is read."""
+        self._lanes += lanes
+
+    def read(self, bodies: int) -> None:
+        """Records that were read, and lines that are none."""
+        self._bodies += bodies
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002 - rich's signature
+        """Say the one until there is the other."""
+        return Text(f"{self._bodies:,} records" if self._bodies else f"{self._lanes:,} streams or files found")
+
+
+@contextmanager
+def progress(title: str) -> Generator[Counted | None, None, None]:
+    """A moving line on standard error while somebody watches; None where nobody does."""
     console = remarks()
     if not console.is_terminal or os.environ.get("TERM") == "dumb":
         yield None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} records"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-
-        def advance(more: int) -> None:
-            bar.update(task, advance=more)
-
-        yield advance
+    counted = Counted()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), counted, TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        bar.add_task(title, total=None)
+        yield counted

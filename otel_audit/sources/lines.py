@@ -21,6 +21,8 @@ from otel_audit.sources.files import open_regular
 from otel_audit.sources.zstandard_frames import FrameError, check_frames
 
 CHUNK_BYTES = 1 << 17
+_SILENT_BYTES = 64 << 20
+"""Of one line, without a word to who reads: then an empty list says that it is still going on."""
 _LOOKS = 1_000
 """How often a file is looked at again: a writer needs it once a record at most, a file of zeros for ever."""
 
@@ -28,7 +30,8 @@ _LOOKS = 1_000
 def read_lines(path: Path) -> Iterator[list[bytes]]:
     """Yield the lines of *path* in lists of about a mebibyte; `.gz` and `.zst` are unpacked.
 
-    A line longer than a record may be is cut to one byte more than that, which no record has.
+    A line longer than a record may be is cut to one byte more than that, which no record has. While a very long
+    one is read, empty lists come.
 
     Raises:
         SourceError: the file cannot be read or unpacked.
@@ -119,7 +122,9 @@ def _lines(file: BinaryIO, *, is_live: bool) -> Iterator[list[bytes]]:
         end = data.rfind(b"\n")
         if end < 0:
             carry = data[: MAX_RECORD_BYTES + 1]
-            dropped += len(data) - len(carry)
+            before, dropped = dropped, dropped + len(data) - len(carry)
+            if before // _SILENT_BYTES != dropped // _SILENT_BYTES:
+                yield []
             continue
         if dropped:
             # Back to the line's kept beginning and what follows its end.

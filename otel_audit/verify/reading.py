@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -55,6 +55,16 @@ class Tally:
         self.malformed += times
 
 
+class Progress(Protocol):
+    """Who is told how far a verification has come; often, so it should cost nothing."""
+
+    def listed(self, lanes: int) -> None:
+        """So many lanes more have been found: streams, or files."""
+
+    def read(self, bodies: int) -> None:
+        """So many bodies more were read."""
+
+
 class OwnLane(NamedTuple):
     """A lane and which source it is of."""
 
@@ -70,9 +80,7 @@ class _Parsed(NamedTuple):
     attributes: Attributes | None
 
 
-def check_stream(
-    check: StreamCheck, lanes: Sequence[OwnLane], progress: Callable[[int], None] | None
-) -> list[Tally]:
+def check_stream(check: StreamCheck, lanes: Sequence[OwnLane], progress: Progress | None) -> list[Tally]:
     """Feed *check* from all *lanes*; returns for each of them what is no record.
 
     Raises:
@@ -97,7 +105,7 @@ def _take(check: StreamCheck, record: _Parsed) -> None:
             check.note_index(kind, record.seq, message)
 
 
-def _check_lane(check: StreamCheck, own: OwnLane, tally: Tally, progress: Callable[[int], None] | None) -> None:
+def _check_lane(check: StreamCheck, own: OwnLane, tally: Tally, progress: Progress | None) -> None:
     """The only lane of a stream: plain records in runs, others one by one."""
     at_batch = 0
     for batch in own.lane.batches():
@@ -123,7 +131,7 @@ def _check_lane(check: StreamCheck, own: OwnLane, tally: Tally, progress: Callab
             at += times
         at_batch += len(bodies)
         if progress is not None:
-            progress(len(bodies))
+            progress.read(len(bodies))
 
 
 def _compare_run(check: StreamCheck, bodies: Sequence[bytes], attributes: Sequence[Attributes | None]) -> None:
@@ -161,9 +169,7 @@ def _parsed(
     return _Parsed(members["seq"], own.source, members, sha256(body).digest(), attributes)
 
 
-def _parse(
-    check: StreamCheck, own: OwnLane, tally: Tally, progress: Callable[[int], None] | None
-) -> Iterator[_Parsed]:
+def _parse(check: StreamCheck, own: OwnLane, tally: Tally, progress: Progress | None) -> Iterator[_Parsed]:
     """One lane of several, to be merged with the others."""
     last = at_batch = 0
     for batch in own.lane.batches():
@@ -179,4 +185,4 @@ def _parse(
             yield record
         at_batch += len(batch.bodies)
         if progress is not None:
-            progress(len(batch.bodies))
+            progress.read(len(batch.bodies))

@@ -7,7 +7,7 @@ something that was learnt later can be judged by its records alone.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ from otel_audit.verify.certificates import anchors
 from otel_audit.verify.conclusion import Conclusion
 from otel_audit.verify.ended import ReadStream, left_of
 from otel_audit.verify.index import differs
-from otel_audit.verify.reading import Disorder, OwnLane, Tally, check_stream
+from otel_audit.verify.reading import Disorder, OwnLane, Progress, Tally, check_stream
 from otel_audit.verify.reference import Reference
 from otel_audit.verify.resolve import Streams, Surroundings, newest_first
 from otel_audit.verify.standing import Marks, Terms
@@ -47,7 +47,7 @@ def verify(
     since: datetime | None = None,
     until: datetime | None = None,
     service: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Verdict:
     """Check all records of *sources* together against the format, and say what was found.
 
@@ -55,8 +55,8 @@ def verify(
     against, by default that at which reading begins. *grace* is how late delivery may be; None: two minutes
     if any source is remote. *keep* is how long ended streams had to be kept before they were retired. *place*
     names those sources that do not name themselves. *witness* are records that were seen elsewhere. *since*
-    and *until* (exclusive) ask about a period, *service* about one service. *progress* is told how many
-    bodies more were read. Data are never an error; memory grows with streams and references, not records.
+    and *until* (exclusive) ask about a period, *service* about one service. *progress* is told how far
+    it has come. Data are never an error; memory grows with streams and references, not records.
 
     Raises:
         SourceError: a source cannot be read.
@@ -103,7 +103,7 @@ class _Reading:
         self,
         sources: Sequence[Source],
         terms: Terms,
-        progress: Callable[[int], None] | None,
+        progress: Progress | None,
     ) -> None:
         self._checks: dict[str, ReadStream] = {}
         self._tallies: dict[str, list[Tally]] = {}
@@ -129,6 +129,8 @@ class _Reading:
                     self._disordered[at].append(lane)
                 else:
                     found[stream].append(lane)
+                if self._progress is not None:
+                    self._progress.listed(1)
             self._lanes.append((at, {stream: chain(lanes) for stream, lanes in found.items()}))
 
     def read_all(self, around: Surroundings) -> tuple[dict[str, ReadStream], list[Tally]]:
@@ -254,7 +256,7 @@ def _is_gone(lane: Lane) -> bool:
     return False
 
 
-def _tally_all(lane: Lane, progress: Callable[[int], None] | None) -> Tally:
+def _tally_all(lane: Lane, progress: Progress | None) -> Tally:
     tally = Tally()
     at = 0
     for batch in lane.batches():
@@ -264,7 +266,7 @@ def _tally_all(lane: Lane, progress: Callable[[int], None] | None) -> Tally:
             tally.take(body, decode(body), lane, at + first, times)
         at += len(batch.bodies)
         if progress is not None:
-            progress(len(batch.bodies))
+            progress.read(len(batch.bodies))
     return tally
 
 

@@ -94,6 +94,14 @@ def test_a_gigabyte_in_one_line_is_read_in_little_memory(tmp_path: Path) -> None
     assert peak < 16 << 20
 
 
+def test_who_only_wants_to_see_the_first_record_does_not_unpack_a_bomb(tmp_path: Path) -> None:
+    """It was unpacked to its end for that, and then again to be read."""
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 26), 1) * 3 + b"no gzip, and nobody gets as far")
+
+    assert next(read_lines(path)) == []
+
+
 def test_a_line_seen_half_written_is_looked_at_again(tmp_path: Path) -> None:
     """A mapped segment: the reader met zeros where the writer had not been yet, and a line feed beyond."""
     path = tmp_path / "live.jsonl"
