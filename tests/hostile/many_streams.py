@@ -3,8 +3,10 @@
     python tests/hostile/many_streams.py DIRECTORY 1000000
 
 writes `<directory>/shop/<stream>/000000000001.jsonl` (an open, an event, a close) and `<directory>/issuer.pem`.
-Each stream names the one before it. A certificate is one that `cryptography` made, with the name, the key and the
-signature exchanged where they stand: making each from the beginning would take three times as long.
+Each stream names the one before it. With a third argument `otlp` the same goes to `<directory>/audit.otlp.jsonl`
+and files rotated from it, the records of fifty streams interleaved. A certificate is one that `cryptography` made,
+with the name, the key and the signature exchanged where they stand: making each from the beginning would take three
+times as long.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ import base64
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,11 +27,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.issuers import START, Issuer, seed
+from tests.otlp_json_files import line
 
 SERVICE = "shop"
 SPACING = timedelta(milliseconds=40)
 """Between opens: a million streams are eleven hours, within the validity of one certificate."""
 _PART = 10_000
+_BESIDE = 50
+"""Streams that live at the same time."""
 
 
 def stream_id(number: int) -> str:
@@ -137,15 +143,31 @@ def _write(directory: Path, first: int, last: int) -> int:
     return last - first
 
 
+def write_otlp(path: Path, many: Iterable[tuple[str, list[bytes]]]) -> None:
+    """Write *many* as export requests: the opens of some, then their events, then their closes."""
+    given = iter(many)
+    with path.open("wb") as file:
+        while some := [bodies for _, bodies in islice(given, _BESIDE)]:
+            for bodies in zip(*some, strict=True):
+                file.write(line(bodies))
+
+
+def _write_part(directory: Path, first: int, last: int) -> int:
+    name = "audit.otlp.jsonl" if first == 0 else f"audit.otlp-2026-03-01T12-00-00.{first // _PART:03}-size.jsonl"
+    write_otlp(directory / name, streams(first, last))
+    return last - first
+
+
 def main() -> None:
     """Write the archive, by as many processes as there are processors."""
     directory, count = Path(sys.argv[1]), int(sys.argv[2])
     (directory / SERVICE).mkdir(parents=True)
+    write = _write_part if sys.argv[3:] == ["otlp"] else _write
     (directory / "issuer.pem").write_bytes(Issuer().certificate.public_bytes(Encoding.PEM))
     began, written = datetime.now(UTC), 0
     with ProcessPoolExecutor() as pool:
         parts = [(first, min(first + _PART, count)) for first in range(0, count, _PART)]
-        for number in pool.map(_write, [directory] * len(parts), *zip(*parts, strict=True)):
+        for number in pool.map(write, [directory] * len(parts), *zip(*parts, strict=True)):
             written += number
             if written % 100_000 == 0:
                 sys.stderr.write(f"{written:,} streams in {datetime.now(UTC) - began}\n")
