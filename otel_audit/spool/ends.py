@@ -19,6 +19,7 @@ import orjson
 from otel_audit.evidence.record import REFERENCE, is_time
 from otel_audit.spool.descriptor import Descriptor
 from otel_audit.spool.layout import ENDED, NAMED, stream_directories, sync_directory, write_durably
+from otel_audit.spool.mentions import foreign_service
 from otel_audit.spool.ownership import is_held, is_held_here
 from otel_audit.spool.tail import read_tail
 
@@ -106,7 +107,7 @@ def ended_heads(service: Path) -> list[Head]:
     heads: list[Head] = []
     for directory in _unnamed(service):
         end = read_end(directory)
-        if end is not None and end.reference:
+        if end is not None and end.reference and foreign_service(directory) is None:
             heads.append(Head(directory, end.reference, has_ended=True))
     return heads
 
@@ -136,6 +137,8 @@ def heads_to_name(service: Path) -> Iterator[Head]:
 
 
 def _head(directory: Path) -> Head | None:
+    if foreign_service(directory) is not None:
+        return None
     end = read_end(directory)
     if end is not None:
         return Head(directory, end.reference, has_ended=True) if end.reference else None

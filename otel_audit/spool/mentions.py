@@ -1,6 +1,7 @@
-"""Which streams a stream's records speak of; retention must keep what excuses the absence of others.
+"""Which streams a stream's records speak of, and of which service it is itself.
 
-Spool stage, reading.
+Spool stage, reading. Retention must keep what excuses the absence of others; and a stream of one service must not
+speak of another's, which a verifier calls `misplaced`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from otel_audit.evidence.canonical import MAX_RECORD_BYTES, decode
 from otel_audit.spool.layout import segments
@@ -57,3 +59,25 @@ def read_mentions(stream_directory: Path) -> Mentions:
                 if members is not None and "sig" in members and isinstance(members.get("context"), dict):
                     mentions.take(str(members.get("event")), members["context"])
     return mentions
+
+
+def foreign_service(stream_directory: Path) -> str | None:
+    """The service that a stream is of, where it lies in the directory of another; None where it is in its place.
+
+    Somebody copied or moved it there: the whole of a service's directory beside itself, for safety's sake, say.
+
+    Raises:
+        OSError: its first segment cannot be read.
+    """
+    for path in segments(stream_directory)[:1]:
+        try:
+            with path.open("rb") as file:
+                members = decode(file.readline(MAX_RECORD_BYTES + 1).rstrip(b"\n")) or {}
+        except FileNotFoundError:  # retired meanwhile
+            return None
+        match members:
+            case {"context": {"service.name": str(service)}} if service != unquote(stream_directory.parent.name):
+                return service
+            case _:
+                pass
+    return None

@@ -11,13 +11,14 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
 from otel_audit.spool.ends import End, give_back_room, mark_ended, read_end, sync_segment
 from otel_audit.spool.layout import ENDED, UNLOCKED, segments, stream_directories, write_durably
-from otel_audit.spool.mentions import read_mentions
+from otel_audit.spool.mentions import foreign_service, read_mentions
 from otel_audit.spool.ownership import acquire, is_held_here
 from otel_audit.spool.tail import Tail, begins_with_hole, has_line, read_tail
 from otel_audit.spool.writer import Writer
@@ -35,7 +36,8 @@ def find_crashed(service: Path) -> Path | None:
                 ownership = acquire(directory)
                 if ownership is not None:
                     ownership.release()
-                    return directory
+                    if foreign_service(directory) is None:
+                        return directory
     return None
 
 
@@ -46,6 +48,7 @@ def recover_crashed(service: Path, writer: Writer) -> list[End]:
         OSError, IdentityError: the recovery cannot be written; what remains is left to the next try.
     """
     ends: list[End] = []
+    strangers: list[tuple[Path, str]] = []
     for directory in list(stream_directories(service)):
         if (directory / ENDED).exists() or is_held_here(directory):
             continue
@@ -57,11 +60,29 @@ def recover_crashed(service: Path, writer: Writer) -> list[End]:
             continue
         try:
             if read_end(directory) is None:
-                ends.append(_recover(directory, writer))
+                foreign = foreign_service(directory)
+                if foreign is None:
+                    ends.append(_recover(directory, writer))
+                else:
+                    strangers.append((directory, foreign))
         finally:
             ownership.release()
+    _tell_of(strangers, writer)
     _clear_litter(service)
     return ends
+
+
+def _tell_of(strangers: Sequence[tuple[Path, str]], writer: Writer) -> None:
+    """Streams of other services lie here: to end one would be `misplaced`, and a verdict of `tampered`."""
+    if not strangers:
+        writer.alarms.over("strangers", "no stream of another service lies in this one's directory any more")
+        return
+    directory, service = strangers[0]
+    writer.alarms.note(
+        "strangers",
+        f"{directory} is a stream of the service '{service}', copied or moved into another one's directory "
+        f"({len(strangers)} such); it is left alone. Move it out of the state directory",
+    )
 
 
 def _recover(directory: Path, writer: Writer) -> End:
