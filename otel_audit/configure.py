@@ -42,7 +42,8 @@ from otel_audit.spool.recovery import find_crashed
 from otel_audit.spool.retention import Retention
 from otel_audit.spool.room import Room
 from otel_audit.spool.storage import DiskStorage, MemoryStorage, Storage
-from otel_audit.spool.writer import Writer, WriterConfig
+from otel_audit.spool.succession import WriterConfig
+from otel_audit.spool.writer import Writer
 from otel_audit.subinterpreters import refuse_subinterpreter
 
 if TYPE_CHECKING:
