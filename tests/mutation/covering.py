@@ -51,7 +51,7 @@ class Covering:
             for file in data.measured_files()
         }
         tested = [(test, round(self._seconds[test], 3)) for test in tests]
-        self._written.write_text(json.dumps({"tests": tested, "lines": lines}))
+        self._written.write_text(json.dumps({"tests": tested, "failed": sorted(self._failed), "lines": lines}))
 
 
 def pytest_configure(config: pytest.Config) -> None:

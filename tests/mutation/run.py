@@ -109,11 +109,14 @@ class Coverage:
         self._budget_s = budget_s
         self._items = {item.nodeid: item for item in session.items}
         self._seconds: dict[str, float] = {}
+        self._failed: set[str] = set()
+        """Without any mutant: they would kill every one."""
         self._lines: defaultdict[str, defaultdict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         for path in maps:
             read = json.loads(path.read_bytes())
             tests: list[tuple[str, float]] = read["tests"]
             self._seconds.update(tests)
+            self._failed.update(read["failed"])
             for file, lines in read["lines"].items():
                 for line, of in lines.items():
                     self._lines[file][int(line)] |= {tests[number][0] for number in of}
@@ -129,7 +132,8 @@ class Coverage:
         files: defaultdict[str, list[str]] = defaultdict(list)
         for test in sorted(lines[line] & self._items.keys(), key=lambda test: (self._seconds[test], test)):
             files[test.partition("::")[0]].append(test)
-        chosen = [item for test, item in self._items.items() if test not in self._seconds] if lines[line] else []
+        newer = self._items.keys() - self._seconds.keys() - self._failed
+        chosen = [item for test, item in self._items.items() if test in newer and lines[line]]
         spent = 0.0
         for test in (test for turn in zip_longest(*files.values()) for test in turn if test is not None):
             if spent + self._seconds[test] <= self._budget_s or not chosen:
