@@ -18,10 +18,9 @@ _NUMBER = r"(?<=[0-9])(?<![\w%s][0-9])[\w.]*+(?:(?<=[eE])[+-][0-9]++)?"
 """With what may stand before the digits of a numbered placeholder (`?1`, `:1`, `$1`), which is no literal."""
 _STRING = r"(?<=')[^']*+(?:''[^']*+)*+'?"
 _BACKSLASHED = r"(?:[^'\\]++|\\.|''|\\\Z)*+'?"
-_ESCAPED_STRING = (
-    rf"(?<=')(?<=[eE]')(?<!\w[eE]'){_BACKSLASHED}(?:(?<=')(?:\s|--[^\n]*+(?:\n|\Z))*+'{_BACKSLASHED})*+"
-)
-"""Continued after a line break, it is escaped there too (PostgreSQL 4.1.2.2)."""
+_LINE_BREAK = r"(?:[ \t\f\v]|--[^\r\n]*+)*+[\r\n](?:[ \t\f\v\r\n]|--[^\r\n]*+)*+"
+_ESCAPED_STRING = rf"(?<=')(?<=[eE]')(?<!\w[eE]'){_BACKSLASHED}(?:(?<='){_LINE_BREAK}'{_BACKSLASHED})*+"
+"""Continued after a line break, it is escaped there too, and on the same line it is not (PostgreSQL 4.1.2.2)."""
 _DOLLAR_QUOTED = r"(?<=\$)(?<![\w$]\$)(?P<tag>(?:[^\W\d]\w*+)?+)\$(?:.*?\$(?P=tag)\$|.*+)"
 _LINE_COMMENT = r"(?<=-)-[^\n]*+"
 _DOUBLE_QUOTED = r'(?<=")[^"]*+(?:""[^"]*+)*+"?'

@@ -46,6 +46,8 @@ def test_sqlite_is_sanitized(text: str, sanitized: str) -> None:
     ("text", "sanitized"),
     [
         (r"SELECT E'it\'s', e'\\', N'x', B'01', U&'d\0061t'", "SELECT ?, ?, ?, ?, ?"),
+        ("SELECT E'a' -- it's\r\n 'secret\\' secret'", "SELECT ?"),
+        ("SELECT E'a' 'secret\\' E'secret'", "SELECT ? ? ?"),
         ("SELECT 'a\\', 'b'", "SELECT ?, ?"),
         ("SELECT $$it's$$, $t$ $$ $t$, $1, $2", "SELECT ?, ?, $1, $2"),
         ("SELECT 1 /* a /* b */ secret */ + 2", "SELECT ? + ?"),
