@@ -108,6 +108,7 @@ class Keeper:
         writer = self._writer
         now_s = writer.clock.monotonic_nano() / 1e9
         self._try(self._put_back)
+        self._try(writer.open_to_tell)
         self._try(writer.tell_gaps)
         self._try(writer.rotate_if_due)
         writer.seal_if_due()

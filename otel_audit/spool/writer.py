@@ -101,6 +101,8 @@ class Writer(Succession):
             self.tally.dropped += 1
             if self.live is None:
                 self._unsaid_drops += 1
+                if self._unsaid_drops == 1:
+                    self.on_work()
             else:
                 self.live.stream.dropped += 1
         if error is not None:
@@ -113,12 +115,14 @@ class Writer(Succession):
         return NOT_RECORDED
 
     def skip(self) -> None:
-        """Count an event that the policy left out; it does not open a stream."""
+        """Count an event that the policy left out; where no stream is open, the keeper opens one to say so."""
         notice()
         with self.lock:
             self.tally.skipped += 1
             if self.live is None:
                 self._unsaid_skips += 1
+                if self._unsaid_skips == 1:
+                    self.on_work()
             else:
                 self.live.stream.skipped += 1
 
@@ -206,6 +210,16 @@ class Writer(Succession):
                 self.give_up(live, error)
 
     # The keeper's work
+
+    def open_to_tell(self) -> None:
+        """Open a stream in a process that has skipped or lost events and written none: its seals count them.
+
+        Raises:
+            OSError, IdentityError: none can be opened; it is tried again.
+        """
+        with self.making():
+            if self.live is None and (self._unsaid_skips or self._unsaid_drops):
+                self._present()
 
     def seal_if_due(self) -> None:
         """Seal the present stream when it owes a seal."""

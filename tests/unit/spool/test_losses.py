@@ -120,3 +120,39 @@ def test_a_stream_that_no_other_can_replace_at_its_rotation_goes_on(
     receipt = pipeline.record(EVENT)
 
     assert (receipt.recorded, receipt.stream) == (True, stream)
+
+
+def test_a_process_that_has_left_out_all_says_so(process: Process, spool: Path, tmp_path: Path) -> None:
+    """A policy that skips everything is the quietest way to switch auditing off."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("rules:\n- event: '*'\n  action: skip\n")
+    pipeline = process(OTEL_AUDIT_POLICY=str(policy))
+    woken: list[None] = []
+    pipeline.writer.on_work = lambda: woken.append(None)
+    for _ in range(3):
+        pipeline.record(EVENT)
+    assert len(woken) == 1, "the keeper is told, and not at each event"
+
+    pipeline.keeper.tick()
+    pipeline.shutdown(1.0)
+
+    (stream,) = (path.name for path in (spool / "shop").iterdir())
+    said = records(spool, stream)
+    assert "action: skip" in said[1]["context"]["audit.policy.text"]
+    assert said[-1]["context"]["audit.seal.skipped"] == 3
+
+
+def test_a_process_whose_only_events_were_lost_says_so_when_it_can(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    pipeline = process()
+    spool.joinpath("shop").touch()
+    assert not pipeline.record(EVENT).recorded
+    pipeline.keeper.tick()
+    spool.joinpath("shop").unlink()
+
+    clock.advance(2)
+    pipeline.keeper.tick()
+
+    (stream,) = (path.name for path in (spool / "shop").iterdir())
+    assert gaps(spool, stream) == {"write-failed": 1}
