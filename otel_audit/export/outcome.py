@@ -232,7 +232,7 @@ def retry_after_s(header: str | None) -> float | None:
         return min(float(header), LONGEST_WAIT_S)
     try:
         until = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # the year 99999999999999999999
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)

@@ -85,6 +85,8 @@ def test_json_of_a_partial_success_is_read_with_its_integer_as_a_string() -> Non
         ("-1", None),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
         ("Fri, 01 Jan 2100 00:00:00 GMT", LONGEST_WAIT_S),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2100 00:00:00 +99999999999999999999", None),
     ],
 )
 def test_retry_after_is_believed_within_bounds(header: str | None, seconds: float | None) -> None:
