@@ -137,6 +137,18 @@ def test_a_manifest_is_kept_and_what_differs_from_it_is_told(folder: Path, cover
     )
 
 
+@pytest.mark.parametrize(
+    "rows", ['"routes":5', '"routes":[{}]', '"models":[5]', '"libraries":{}', '"models":[{"a":1}]']
+)
+def test_a_manifest_of_another_shape_is_none(rows: str, folder: Path, coverage: Coverage) -> None:
+    (folder / "kept.json").write_text(f'{{{rows},"schema":"otel-audit-coverage/1"}}')
+
+    ran = coverage("shop:app", "--check", "kept.json")
+
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "expected a file that otel-audit coverage --write has made" in ran.err
+
+
 def test_a_pipe_gets_each_row_in_one_line(folder: Path, coverage: Coverage) -> None:
     (folder / "shop.py").write_text(FLASK + "app.add_url_rule('/' + 'long/' * 30, 'e' * 60, print)\n")
 

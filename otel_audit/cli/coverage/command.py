@@ -15,7 +15,7 @@ import typer
 from otel_audit.capture.coverage import is_manifest, manifest_bytes
 from otel_audit.cli import terminal
 from otel_audit.cli.arguments import duration
-from otel_audit.cli.coverage.comparison import differences
+from otel_audit.cli.coverage.comparison import differences, is_comparable
 from otel_audit.cli.coverage.process import surveyed
 from otel_audit.cli.coverage.table import print_coverage
 from otel_audit.cli.options import Json
@@ -129,6 +129,7 @@ def _kept(path: Path) -> dict[str, Any]:
         text = path.read_bytes()
     except OSError as error:
         raise SourceError(f"--check '{path}': cannot be read ({error.strerror})") from error
-    if not is_manifest(text):
+    kept = cast("dict[str, Any]", orjson.loads(text)) if is_manifest(text) else {}
+    if not kept or not is_comparable(kept):
         raise SourceError(f"--check '{path}': expected a file that otel-audit coverage --write has made")
-    return cast("dict[str, Any]", orjson.loads(text))
+    return kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 _KEYS = {"libraries": ("library",), "models": ("model",), "routes": ("route", "endpoint", "methods")}
 
@@ -25,6 +25,18 @@ def differences(kept: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[s
                     was = before[row].get(member)
                     if was != value:
                         yield f"{section}: {row}: {member}: {_text(was)} → {_text(value)}"
+
+
+def is_comparable(kept: Mapping[str, Any]) -> bool:
+    """Whether the rows of a manifest that was kept have what they are known by."""
+    for section, key in _KEYS.items():
+        rows: object = kept.get(section, [])
+        if not isinstance(rows, list):
+            return False
+        for row in cast("list[object]", rows):
+            if not isinstance(row, dict) or not all(name in row for name in key):
+                return False
+    return True
 
 
 def _by_key(rows: Any, key: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
