@@ -25,16 +25,8 @@ class Tree:
 
     def append(self, data: bytes) -> None:
         """Add one leaf; two hashes on average."""
-        node = sha256(b"\x00" + data).digest()
-        levels = self._levels
         self.size += 1
-        for level, left in enumerate(levels):
-            if left is None:
-                levels[level] = node
-                return
-            levels[level] = None
-            node = sha256(b"\x01" + left + node).digest()
-        levels.append(node)
+        self._carry(sha256(b"\x00" + data).digest(), 0)
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add leaves in order; the same as appending each, at two thirds of the cost."""
@@ -42,7 +34,7 @@ class Tree:
         self.size += len(nodes)
         levels = self._levels
         level = 0
-        while nodes:
+        while len(nodes) > 1:
             if level == len(levels):
                 levels.append(None)
             left = levels[level]
@@ -52,6 +44,20 @@ class Tree:
             pairs = iter(nodes)
             nodes = [sha256(b"\x01" + a + b).digest() for a, b in zip(pairs, pairs, strict=True)]
             level += 1
+        for node in nodes:
+            self._carry(node, level)
+
+    def _carry(self, node: bytes, level: int) -> None:
+        """Add the root of 2^level leaves, which all come after those that are here."""
+        levels = self._levels
+        for at in range(level, len(levels)):
+            left = levels[at]
+            if left is None:
+                levels[at] = node
+                return
+            levels[at] = None
+            node = sha256(b"\x01" + left + node).digest()
+        levels.append(node)
 
     def copy(self) -> Tree:
         """Return a tree of the same leaves that grows apart."""

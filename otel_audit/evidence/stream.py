@@ -27,8 +27,9 @@ _LIFECYCLE_ACTOR = {"id": "otel-audit", "type": "system"}
 _SIG_ROOM = 95
 """Bytes that `,"sig":"…"` adds to a record."""
 
-_FOLD_RECORDS = 64
-"""Leaves taken into the tree at once: a third cheaper than one by one, and 50 µs at most for one emit."""
+_FOLD_RECORDS = 16
+"""Leaves taken into the tree at once: a seventh cheaper than one by one, and 15 µs for one emit in sixteen. More
+would be hardly cheaper, and be felt in the tail: 64 are 50 µs for one in sixty-four, more than one in a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
