@@ -110,7 +110,9 @@ def test_a_reservation_that_the_volume_refuses_leaves_the_segment_as_it_was(segm
     assert refused.value.errno == errno.EFBIG
     assert segment.room_bytes == FOR_EVENTS
     segment.append(b"next\n")
+    segment.reserve(RESERVE_STEP_BYTES)
     assert segment.path.read_bytes() == b"next\n"
+    assert reserved_bytes(segment.path) >= 2 * RESERVE_STEP_BYTES
 
 
 def test_a_file_system_that_cannot_reserve_is_taken_at_its_word(segment: Segment) -> None:
