@@ -162,15 +162,16 @@ class DiskStorage:
         ownership = acquire(draft)
         if ownership is None:
             raise OSError(errno.EAGAIN, "its lock is held by another process", str(draft))
+        made = draft
         try:
             ownership.move(directory)
+            made = directory
             return DiskSlot(directory, ownership, self._room)
         except OSError:
             ownership.release()
             with contextlib.suppress(OSError):  # litter of a failure that is itself raised; recovery clears it
-                for made in (draft, directory):
-                    (made / LOCK).unlink(missing_ok=True)
-                    made.rmdir()
+                (made / LOCK).unlink()
+                made.rmdir()
             raise
 
     def ended_heads(self) -> Sequence[Head]:
