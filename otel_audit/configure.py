@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from otel_audit.capture.coverage import is_manifest
+from otel_audit.capture.coverage import MOST_MANIFEST_BYTES, is_manifest
 from otel_audit.capture.hooking import configure_hooking
 from otel_audit.capture.http import HttpCaptureConfig, configure_http
 from otel_audit.capture.policy import Policy
@@ -33,6 +33,7 @@ from otel_audit.export.resource import detected_resource
 from otel_audit.logger import Pipeline, install, installed
 from otel_audit.pipeline import AuditPipeline, DisabledPipeline
 from otel_audit.settings import Settings
+from otel_audit.small_files import MOST_PEM_BYTES, MOST_SECRET_BYTES, MOST_TEXT_BYTES, read_small
 from otel_audit.spool.alarm import Alarms
 from otel_audit.spool.ends import End
 from otel_audit.spool.keeper import Keeper
@@ -232,7 +233,7 @@ def read_policy(settings: Settings) -> Policy:
     """
     path = settings.policy_path
     try:
-        text = None if path is None else path.read_text(encoding="utf-8")
+        text = None if path is None else read_small(path, MOST_TEXT_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"OTEL_AUDIT_POLICY={str(path)!r}: cannot be read ({error})") from error
     policy = Policy.parse(text, excluded_paths=settings.excluded_paths, name=str(path or "built-in policy"))
@@ -251,7 +252,7 @@ def read_coverage_digest(settings: Settings) -> str | None:
     if path is None:
         return None
     try:
-        manifest = path.read_bytes()
+        manifest = read_small(path, MOST_MANIFEST_BYTES)
     except OSError as error:
         raise InvalidSetting(f"OTEL_AUDIT_COVERAGE={str(path)!r}: cannot be read ({error.strerror})") from error
     if not is_manifest(manifest):
@@ -292,7 +293,7 @@ def open_identity(settings: Settings) -> Identity:
         certificate, key = settings.identity.removeprefix("file:").split(",")
         passphrase = settings.identity_passphrase_file
         try:
-            secret = None if passphrase is None else passphrase.read_bytes().rstrip(b"\r\n")
+            secret = None if passphrase is None else read_small(passphrase, MOST_SECRET_BYTES).rstrip(b"\r\n")
         except OSError as error:
             raise IdentityError(
                 f"OTEL_AUDIT_IDENTITY_PASSPHRASE_FILE={str(passphrase)!r}: cannot be read ({error.strerror})"
@@ -325,7 +326,7 @@ class _SelfIdentity:
                 raise IdentityError(f"the issuer cannot be loaded: {error}") from error
             try:
                 self._identity = self_identity(self._directory)
-                self._pem = self._path.read_bytes()
+                self._pem = read_small(self._path, MOST_PEM_BYTES)
             except (IdentityError, OSError):
                 if not self.is_fallback_allowed:
                     raise

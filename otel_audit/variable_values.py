@@ -14,6 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from otel_audit.small_files import MOST_SECRET_BYTES, read_small
+
 T = TypeVar("T")
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -174,4 +176,7 @@ def parse_key(text: str) -> bytes:
 
 def parse_key_file(text: str) -> bytes:
     """A secret in a file, white space around it left out."""
-    return parse_key(Path(text).read_text(encoding="utf-8").strip())
+    data = read_small(Path(text), MOST_SECRET_BYTES + 1)
+    if len(data) > MOST_SECRET_BYTES:
+        raise ValueError(f"'{text}' is longer than {MOST_SECRET_BYTES:,} bytes; expected a secret")
+    return parse_key(data.decode().strip())

@@ -14,6 +14,8 @@ import orjson
 from otel_audit.evidence.canonical import encode
 
 SCHEMA = "otel-audit-coverage/1"
+MOST_MANIFEST_BYTES = 64 << 20
+"""A hundred thousand routes."""
 
 
 def manifest_bytes(found: Mapping[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ from otel_audit.cli.reading import check_directory, known_issuers, private_keys
 from otel_audit.errors import InvalidSetting
 from otel_audit.evidence.identity import create_issuer
 from otel_audit.settings import Settings
-from otel_audit.sources.files import read_small
+from otel_audit.small_files import read_small
 
 NOTHING = 4
 _MOST_PASSPHRASE_BYTES = 1023

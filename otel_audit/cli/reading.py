@@ -15,11 +15,8 @@ from otel_audit.cli.printed import printable
 from otel_audit.errors import InvalidSetting, SourceError
 from otel_audit.evidence.identity import holds_private_key, local_issuers
 from otel_audit.settings import Settings
+from otel_audit.small_files import MOST_PEM_BYTES, read_small
 from otel_audit.sources import Source, open_source
-from otel_audit.sources.files import read_small
-
-_MOST_PEM_BYTES = 16 << 20
-"""Ten thousand certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ def _configured(settings: Settings) -> tuple[x509.Certificate, ...]:
 
 def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
     try:
-        return tuple(x509.load_pem_x509_certificates(read_small(path, _MOST_PEM_BYTES)))
+        return tuple(x509.load_pem_x509_certificates(read_small(path, MOST_PEM_BYTES)))
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror}); expected a PEM certificate") from error
     except ValueError as error:

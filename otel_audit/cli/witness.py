@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from otel_audit.endpoint import without_credentials
 from otel_audit.errors import SourceError
-from otel_audit.sources.files import read_small
+from otel_audit.small_files import read_small
 from otel_audit.verify import Reference
 
 LONGEST_BYTES = 64 << 20

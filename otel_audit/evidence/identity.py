@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from otel_audit.errors import IdentityError
+from otel_audit.small_files import MOST_PEM_BYTES, read_small
 
 IssuerKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 """What may sign certificates ("Keys" in the evidence format). A KMS or HSM is one of these classes, subclassed,
@@ -170,7 +171,7 @@ def self_identity(directory: Path) -> IssuerIdentity:
     try:
         if not path.exists():
             _make_self_issuer(path)
-        pem = path.read_bytes()
+        pem = read_small(path, MOST_PEM_BYTES)
     except OSError as error:
         raise IdentityError(
             f"{path}: cannot make or read the issuer ({error.strerror}); see OTEL_AUDIT_IDENTITY"
@@ -187,7 +188,13 @@ def file_identity(certificate: Path, key: Path, passphrase: bytes | None = None)
         IdentityError: a file cannot be read or understood, or key and certificate do not fit.
     """
     try:
-        return _loaded(certificate.read_bytes(), key.read_bytes(), passphrase, str(certificate), str(key))
+        return _loaded(
+            read_small(certificate, MOST_PEM_BYTES),
+            read_small(key, MOST_PEM_BYTES),
+            passphrase,
+            str(certificate),
+            str(key),
+        )
     except OSError as error:
         raise IdentityError(
             f"{error.filename}: cannot be read ({error.strerror}); see OTEL_AUDIT_IDENTITY"
@@ -237,15 +244,21 @@ def local_issuers(directory: Path) -> list[x509.Certificate]:
     """
     path = directory / "identity" / ISSUER_FILE
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes()) if path.exists() else []
-    except (OSError, ValueError) as error:
+        return x509.load_pem_x509_certificates(read_small(path, MOST_PEM_BYTES))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise IdentityError(
+            f"{path}: cannot be read ({error.strerror}); run this as the user that it belongs to"
+        ) from error
+    except ValueError as error:
         raise IdentityError(f"{path}: not a readable PEM certificate ({error})") from error
 
 
 def holds_private_key(directory: Path) -> bool:
     """True where the state directory also holds the private key of its own issuer."""
     path = directory / "identity" / ISSUER_FILE
-    return path.exists() and b"PRIVATE KEY" in path.read_bytes()
+    return path.exists() and b"PRIVATE KEY" in read_small(path, MOST_PEM_BYTES)
 
 
 def _make_self_issuer(path: Path) -> None:

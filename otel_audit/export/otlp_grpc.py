@@ -23,6 +23,7 @@ from otel_audit.export.outcome import (
     one_line,
     read_answer,
 )
+from otel_audit.small_files import MOST_PEM_BYTES, read_small
 
 _METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _RETRY_INFO = "google.rpc.RetryInfo"
@@ -95,7 +96,7 @@ class GrpcTransport:
 def _credentials(endpoint: Endpoint) -> grpc.ChannelCredentials:
     """Raises OSError where a file cannot be read."""
     read = [
-        None if path is None else path.read_bytes()
+        None if path is None else read_small(path, MOST_PEM_BYTES)
         for path in (endpoint.certificate, endpoint.client_key, endpoint.client_certificate)
     ]
     return grpc.ssl_channel_credentials(*read)

@@ -1,6 +1,6 @@
 """Opens files that somebody else may have put there: a pipe does not hang a reader, a device does not feed it.
 
-Below every source, and below what the command line is given by name.
+Below every source.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, cast
 
 from otel_audit.errors import SourceError
-
-_READ_BYTES = 1 << 20
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -39,22 +37,3 @@ def _check_regular(path: Path, found: os.stat_result) -> None:
         raise SourceError(f"{path}: a directory with the name of a file; rename it, or move it away")
     if not S_ISREG(found.st_mode):
         raise SourceError(f"{path}: not a regular file (a pipe, a socket or a device?); move it away")
-
-
-def read_small(path: Path, most_bytes: int) -> bytes:
-    """Up to *most_bytes* of what the file *path* begins with.
-
-    A pipe is read to its end, as in `--trust <(otel-audit keys export)`; one that nobody has opened for writing
-    is empty.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    os.set_blocking(descriptor, True)
-    parts: list[bytes] = []
-    with open(descriptor, "rb", buffering=0) as file:
-        while most_bytes > 0 and (part := file.read(min(most_bytes, _READ_BYTES))):
-            parts.append(part)
-            most_bytes -= len(part)
-    return b"".join(parts)

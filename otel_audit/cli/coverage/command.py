@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast
 import orjson
 import typer
 
-from otel_audit.capture.coverage import is_manifest, manifest_bytes
+from otel_audit.capture.coverage import MOST_MANIFEST_BYTES, is_manifest, manifest_bytes
 from otel_audit.cli import terminal
 from otel_audit.cli.arguments import duration
 from otel_audit.cli.coverage.comparison import differences, is_comparable
@@ -22,6 +22,7 @@ from otel_audit.cli.options import Json
 from otel_audit.configure import read_policy
 from otel_audit.errors import InvalidSetting, SourceError
 from otel_audit.settings import Settings
+from otel_audit.small_files import read_small
 
 NOTHING = 4
 _PATIENCE = timedelta(seconds=60)
@@ -126,7 +127,7 @@ def _fails(what: str, found: Mapping[str, Any], accepted: Collection[str]) -> bo
 
 def _kept(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_bytes()
+        text = read_small(path, MOST_MANIFEST_BYTES)
     except OSError as error:
         raise SourceError(f"--check '{path}': cannot be read ({error.strerror})") from error
     kept = cast("dict[str, Any]", orjson.loads(text)) if is_manifest(text) else {}
