@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,3 +82,24 @@ def records(spool: Path, stream: str) -> list[dict[str, Any]]:
     """Members of a stream's records as they lie in the spool."""
     path = spool / "shop" / stream / "000000000001.jsonl"
     return [orjson.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+c_fork: Callable[[], int] = ctypes.PyDLL(None).fork
+"""fork(2) as C code does it: no hook of `os.register_at_fork` runs."""
+
+
+def in_child(ask: Callable[[], bool], fork: Callable[[], int] = os.fork) -> bool:
+    """What a forked child answers; it ends at once, as `os._exit` does."""
+    child = fork()
+    if child == 0:
+        signal.alarm(60)  # a hang is a death by SIGALRM
+        try:
+            os._exit(ask())
+        finally:
+            os._exit(70)
+    return {0: False, 1: True}[os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -14,6 +14,8 @@ import pytest
 from otel_audit.spool.layout import EXPORT_LOCK, LOCK
 from otel_audit.spool.ownership import Ownership, acquire, is_held, is_held_here
 
+from .conftest import c_fork, descriptors, in_child
+
 _TAKE = """
 import fcntl, os, sys
 fcntl.lockf(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -33,17 +35,6 @@ def another(path: Path) -> Generator[None]:
         yield
 
 
-def in_child(ask: Callable[[], bool]) -> bool:
-    """What a forked child answers."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(ask())
-        finally:
-            os._exit(70)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-
-
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     path = tmp_path / "stream"
@@ -57,10 +48,6 @@ def owned(directory: Path) -> Iterator[Ownership]:
     assert ownership is not None
     yield ownership
     ownership.release()
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_stream_is_taken_once_in_a_process_and_free_again_when_given_back(directory: Path) -> None:
@@ -184,35 +171,39 @@ def test_a_lock_that_was_dropped_and_taken_by_another_process_is_lost(owned: Own
         assert not owned.is_held()
 
 
+@pytest.mark.parametrize("fork", [os.fork, c_fork], ids=["os.fork", "fork(2)"])
 def test_a_forked_child_holds_nothing_and_cannot_give_back_what_is_its_parent_s(
-    owned: Ownership, directory: Path
+    fork: Callable[[], int], owned: Ownership, directory: Path
 ) -> None:
+    open_before = descriptors()
+
     def held() -> bool:
         owned.release()
-        return is_held_here(directory) or not is_held(directory) or acquire(directory) is not None
+        holds = is_held_here(directory) or not is_held(directory) or acquire(directory) is not None
+        return holds or descriptors() != open_before - 1
 
-    assert not in_child(held)
+    assert not in_child(held, fork)
 
     assert owned.is_held()
     assert in_child(lambda: acquire(directory) is None), "the parent's lock was dropped"
 
 
-def test_a_forked_child_can_take_what_its_parent_gave_back(owned: Ownership, directory: Path) -> None:
+@pytest.mark.parametrize("first", ["acquire", "is_held_here"])
+@pytest.mark.parametrize("fork", [os.fork, c_fork], ids=["os.fork", "fork(2)"])
+def test_a_forked_child_can_take_what_its_parent_gave_back(
+    fork: Callable[[], int], first: str, owned: Ownership, directory: Path
+) -> None:
     given, give = os.pipe()
-
-    def taken() -> bool:
-        os.read(given, 1)
-        return acquire(directory) is not None
-
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
-            os._exit(taken())
+            os.read(given, 1)
+            os._exit((first == "is_held_here" and is_held_here(directory)) or acquire(directory) is None)
         finally:
             os._exit(70)
     owned.release()
     os.write(give, b"x")
 
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     os.close(given)
     os.close(give)

@@ -16,6 +16,8 @@ import pytest
 
 from otel_audit.spool.segment import LIFECYCLE_RESERVE_BYTES, RESERVE_STEP_BYTES, NoSpace, Segment
 
+from .conftest import descriptors
+
 FOR_EVENTS = RESERVE_STEP_BYTES - LIFECYCLE_RESERVE_BYTES
 
 
@@ -49,10 +51,6 @@ def theirs(segment: Segment, tmp_path: Path) -> Iterator[Path]:
 
 def reserved_bytes(path: Path) -> int:
     return path.stat().st_blocks * 512
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_room_is_the_file_s_own_before_the_first_line_and_yet_it_is_empty(segment: Segment) -> None:

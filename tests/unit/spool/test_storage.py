@@ -12,11 +12,13 @@ import pytest
 
 from otel_audit.spool.ends import End, mark_ended
 from otel_audit.spool.layout import ENDED, LOCK
-from otel_audit.spool.ownership import is_held
+from otel_audit.spool.ownership import acquire, is_held
 from otel_audit.spool.room import Room
 from otel_audit.spool.segment import RESERVE_STEP_BYTES, NamesNotSynced, NoSpace
 from otel_audit.spool.storage import DiskSlot, DiskStorage, MemoryStorage
 from otel_audit.variable_values import Reserve
+
+from .conftest import descriptors, in_child
 
 STREAM = "ab" * 16
 
@@ -33,10 +35,6 @@ def slot(tmp_path: Path) -> Iterator[DiskSlot]:
     made.release()
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def test_a_slot_is_a_directory_with_a_lock_and_a_segment_all_for_their_owner(
     tmp_path: Path, slot: DiskSlot
 ) -> None:
@@ -45,11 +43,13 @@ def test_a_slot_is_a_directory_with_a_lock_and_a_segment_all_for_their_owner(
     assert directory == tmp_path / "shop" / STREAM
     assert {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()} == {
         LOCK: 0o600,
-        slot.path.name: 0o600,
+        "000000000001.jsonl": 0o600,
     }
     assert directory.stat().st_mode & 0o777 == directory.parent.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in directory.parent.iterdir()] == [STREAM]
     assert slot.is_held()
+    slot.release()
+    assert not is_held(directory)
 
 
 def test_a_slot_that_gets_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -101,10 +101,17 @@ def test_a_slot_is_lost_with_its_file_or_its_lock_or_once_another_has_ended_it(
 
 def test_names_that_cannot_be_synced_are_an_error_that_the_stream_outlives(tmp_path: Path, slot: DiskSlot) -> None:
     slot.append(b"line\n")
+    before = descriptors()
     (tmp_path / "shop").rename(tmp_path / "away")
     with pytest.raises(NamesNotSynced) as missing:
         slot.sync()
     assert (missing.value.errno, missing.value.filename) == (errno.ENOENT, str(slot.path.parent))
+    (tmp_path / "shop").mkdir()
+    slot.path.parent.touch()
+    with pytest.raises(NamesNotSynced, match=os.strerror(errno.ENOTDIR)):
+        slot.sync()
+    slot.path.parent.unlink()
+    (tmp_path / "shop").rmdir()
 
     (tmp_path / "away").rename(tmp_path / "shop")
     slot.sync()
@@ -112,6 +119,7 @@ def test_names_that_cannot_be_synced_are_an_error_that_the_stream_outlives(tmp_p
     (tmp_path / "shop").rename(tmp_path / "away")
     slot.sync()  # the names need it once
     (tmp_path / "away").rename(tmp_path / "shop")
+    assert descriptors() == before
 
 
 def test_a_sync_without_a_descriptor_left_can_be_tried_again(slot: DiskSlot) -> None:
@@ -142,7 +150,9 @@ def test_a_slot_that_was_removed_is_put_back_and_still_owned(
     slot.restore()
 
     assert slot.path.read_bytes() == b"line\n"
-    assert (slot.is_held(), slot.is_in_place(), is_held(slot.path.parent)) == (True, True, True)
+    assert (slot.is_held(), slot.is_in_place()) == (True, True)
+    assert (slot.path.parent / LOCK).exists()
+    assert in_child(lambda: acquire(slot.path.parent) is None), "another process can end it"
     assert not (slot.path.parent / ENDED).exists()
     assert descriptors() == before
 
@@ -196,11 +206,13 @@ def test_memory_stands_where_it_was_and_has_no_other_streams(memory: MemoryStora
     slot = memory.slot(STREAM)
     assert not slot.ends_with(b"line\n")
     slot.append(b"line\n")
+    slot.append(b"next\n")
 
-    assert slot.ends_with(b"line\n")
-    assert not slot.ends_with(b"ine\n")
+    assert slot.ends_with(b"next\n")
+    assert not slot.ends_with(b"ext\n")
+    assert not slot.ends_with(b"line\n")
     assert (slot.is_held(), slot.is_in_place()) == (True, True)
     slot.close()
-    assert slot.lines == [b"line\n"]
+    assert slot.lines == [b"line\n", b"next\n"]
     assert (list(memory.ended_heads()), list(memory.heads())) == ([], [])
     assert memory.directory_of(STREAM) is None  # type: ignore[func-returns-value]
