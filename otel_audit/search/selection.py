@@ -16,6 +16,7 @@ from typing import Any, Self
 from otel_audit.evidence.canonical import decode
 from otel_audit.evidence.record import CLOSE, OPEN, problem
 from otel_audit.search.query import REQUEST, UNIDENTIFIED, Query, like
+from otel_audit.sources.temporary_database import as_ours, open_temporary_database
 
 _SCHEMA = """
 CREATE TABLE record (
@@ -50,6 +51,8 @@ WITH request AS (
 SELECT stream, seq, body, learnt, learnt_name FROM newest ORDER BY time, stream, seq
 """
 
+_KEEPING = "what was found cannot be kept"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -81,7 +84,7 @@ class Selection:
         """Streams whose close was taken: nothing follows. Kept for a follower only."""
         self._is_followed = is_followed
         self._query = query
-        self._database = sqlite3.connect("", isolation_level=None)
+        self._database = open_temporary_database()
         self._database.execute(_SCHEMA)
         self._database.execute("BEGIN")
         self._database.create_function("is_of_service", 1, self._is_of_service)
@@ -95,7 +98,11 @@ class Selection:
         self._database.close()
 
     def take(self, body: bytes) -> None:
-        """Keep the record where it may answer."""
+        """Keep the record where it may answer.
+
+        Raises:
+            SourceError: there is no room to keep it.
+        """
         members = decode(body)
         if members is None or problem(members) is not None:
             return
@@ -119,16 +126,22 @@ class Selection:
             return
         actor = members["actor"]
         ids = (members.get("trace_id", ""), members.get("span_id", ""), actor["id"], actor.get("name"))
-        self._database.execute(
-            "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (members["time"], stream, seq, *ids, answers, is_by, is_request, kept),
-        )
+        try:
+            self._database.execute(
+                "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (members["time"], stream, seq, *ids, answers, is_by, is_request, kept),
+            )
+        except sqlite3.Error as error:
+            raise as_ours(error, _KEEPING) from error
 
     def found(self, limit: int | None = None, last_seqs: Mapping[str, int] | None = None) -> Iterator[Found]:
         """The answers in order of time; with a *limit* the most recent ones.
 
         *last_seqs* is where each stream ends, as the verdict has it: what stands above a recovered end is torn,
         no record, and anyone may have written it there.
+
+        Raises:
+            SourceError: there is no room to put them in order.
         """
         ends = last_seqs or {}
 
@@ -136,10 +149,13 @@ class Selection:
             return seq <= ends.get(stream, seq)
 
         self._database.create_function("is_counted", 2, is_counted)
-        rows = self._database.execute(_ANSWER, (-1 if limit is None else limit,))
-        for stream, seq, body, learnt, name in rows:
-            is_known = learnt is not None and learnt not in UNIDENTIFIED
-            yield Found(stream, seq, body, decode(body) or {}, *((learnt, name) if is_known else ()))
+        try:
+            rows = self._database.execute(_ANSWER, (-1 if limit is None else limit,))
+            for stream, seq, body, learnt, name in rows:
+                is_known = learnt is not None and learnt not in UNIDENTIFIED
+                yield Found(stream, seq, body, decode(body) or {}, *((learnt, name) if is_known else ()))
+        except sqlite3.Error as error:
+            raise as_ours(error, _KEEPING) from error
 
     def _is_of_service(self, stream: str) -> bool:
         return self._query.service is None or like(self._query.service, self.services.get(stream, ""))

@@ -25,6 +25,8 @@ class Batch:
     """Each one line without its line feed. One that is too long to be a record may be cut short."""
     attributes: Sequence[Attributes | None] | None = None
     """Beside each body, where the source has an index; None where it has none."""
+    places: Sequence[int] | None = None
+    """Of each body, from 0, in a lane of which others were left out; None: one after the other."""
 
 
 class LaneGone(Exception):  # noqa: N818 - a state of the source, not a fault
@@ -86,7 +88,7 @@ class Source(Protocol):
         ...
 
     def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
-        """Return what is in *lanes*, own ones, as one lane a stream in `seq` order, and one of what fits none.
+        """Return what is in *lanes*, own ones, as one lane a stream in `seq` order, and what fits none.
 
         Attributes that do not differ from their body may be left out: there is nothing to be said of them.
 

@@ -14,6 +14,7 @@ import orjson
 
 from otel_audit.errors import SourceError
 from otel_audit.sources.source import Attributes, Batch, Differs, Lane, LaneGone
+from otel_audit.sources.temporary_database import as_ours, open_temporary_database
 
 _SCHEMA_AND_SEQ = b'"schema":"otel-audit/1","seq":'
 _STREAM = b'"stream":"'
@@ -32,8 +33,8 @@ class Spill:
         self._given = lanes
         self._has_lone = False
         try:
-            # No name: a temporary database of our own, on disk once it outgrows its cache, unlinked by SQLite.
-            self._database = sqlite3.connect("", check_same_thread=False)
+            self._database = open_temporary_database(is_shared=True)
+            self._database.execute("BEGIN")
             self._database.execute("CREATE TABLE body (stream TEXT, seq INTEGER, body BLOB, attributes BLOB)")
             for lane in lanes:
                 for batch in lane.batches():
@@ -43,16 +44,17 @@ class Spill:
         except LaneGone as gone:
             raise SourceError(f"{gone}: removed while it was read (by retention?); read again") from gone
         except sqlite3.Error as error:
-            raise SourceError(
-                f"a source that is not in order cannot be sorted: {error}; is there room in TMPDIR?"
-            ) from error
+            raise as_ours(error, "a source that is not in order cannot be sorted") from error
 
     def lanes(self, name: str) -> Iterator[Lane]:
-        """One lane a stream, and one of bodies that name none; *name* is for messages."""
-        for (stream,) in self._database.execute("SELECT DISTINCT stream FROM body ORDER BY stream"):
-            yield SpilledLane(self, name, stream)
+        """One lane a stream, and those of bodies that name none; *name* is for messages."""
+        try:
+            for (stream,) in self._database.execute("SELECT DISTINCT stream FROM body ORDER BY stream"):
+                yield SpilledLane(self, name, stream)
+        except sqlite3.Error as error:
+            raise as_ours(error, "the temporary file of a sorted source cannot be read") from error
         if self._has_lone:
-            yield LoneLane(name, self._given)
+            yield from map(LoneLane, self._given)
 
     def read(self, stream: str) -> Iterator[Batch]:
         """Bodies of one stream in order of `seq`.
@@ -68,49 +70,51 @@ class Spill:
                 attributes = [None if text is None else cast("Attributes", orjson.loads(text)) for _, text in rows]
                 yield Batch([body for body, _ in rows], attributes if any(attributes) else None)
         except sqlite3.Error as error:
-            raise SourceError(f"the temporary file of a sorted source cannot be read: {error}") from error
+            raise as_ours(error, "the temporary file of a sorted source cannot be read") from error
 
     def _rows(self, batch: Batch, differs: Differs) -> Iterator[tuple[str, int, bytes, bytes | None]]:
-        lone = _lone(batch)
-        self._has_lone = self._has_lone or bool(lone)
         for at, body in enumerate(batch.bodies):
             stream, seq = key_of(body)
             if stream is None:
+                self._has_lone = True
                 continue
             attributes = batch.attributes[at] if batch.attributes is not None else None
             is_kept = attributes is not None and differs(body, attributes)
             yield stream, seq, body, orjson.dumps(attributes) if is_kept else None
 
 
-def _lone(batch: Batch) -> set[bytes]:
-    """Bodies in *batch* that name no stream."""
-    return {body for body in set(batch.bodies) if key_of(body)[0] is None}
-
-
 class LoneLane:
-    """What names no stream, read from where it stands: on disk, a packed file of line feeds would fill it."""
+    """What names no stream in a lane that was sorted, read from where it stands.
+
+    On disk, a packed file of line feeds would fill it.
+    """
 
     stream = None
     opened = ""
 
-    def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
-        self.name = name
-        self._lanes = lanes
+    def __init__(self, lane: Lane) -> None:
+        self.name = lane.name
+        self._lane = lane
 
     def batches(self) -> Iterator[Batch]:
         """Read all again, and leave out what names a stream.
 
         Raises:
-            SourceError: a lane cannot be read.
+            SourceError: it cannot be read.
         """
-        for lane in self._lanes:
-            try:
-                for batch in lane.batches():
-                    lone = _lone(batch)
-                    if lone:
-                        yield Batch([body for body in batch.bodies if body in lone])
-            except LaneGone as gone:
-                raise SourceError(f"{gone}: removed while it was read (by retention?); read again") from gone
+        before = 0
+        try:
+            for batch in self._lane.batches():
+                distinct = set(batch.bodies)
+                lone = {body for body in distinct if key_of(body)[0] is None}
+                if len(lone) == len(distinct):
+                    yield Batch(batch.bodies, places=range(before, before + len(batch.bodies)))
+                elif lone:
+                    places = [before + at for at, body in enumerate(batch.bodies) if body in lone]
+                    yield Batch([body for body in batch.bodies if body in lone], places=places)
+                before += len(batch.bodies)
+        except LaneGone as gone:
+            raise SourceError(f"{gone}: removed while it was read (by retention?); read again") from gone
 
 
 class SpilledLane:

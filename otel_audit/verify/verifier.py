@@ -263,7 +263,8 @@ def _tally_all(lane: Lane, progress: Progress | None) -> Tally:
         # Each of them once: a bomb is ten thousand million of the same
         for body, times in Counter(batch.bodies).items():
             first = 0 if tally.malformed else batch.bodies.index(body)
-            tally.take(body, decode(body), lane, at + first, times)
+            place = at + first if batch.places is None else batch.places[first]
+            tally.take(body, decode(body), lane, place, times)
         at += len(batch.bodies)
         if progress is not None:
             progress.read(len(batch.bodies))

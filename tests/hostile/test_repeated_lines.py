@@ -73,6 +73,20 @@ def test_the_place_of_the_first_of_them_is_named(tmp_path: Path) -> None:
     assert "line 4: not a canonical JSON object" in next(o.message for o in findings if o.kind == "malformed")
 
 
+def test_the_place_is_named_among_records_in_no_order(tmp_path: Path) -> None:
+    """It was counted among the lines that are no records: the first of those stood on line 1, wherever it was."""
+    archive = Archive()
+    archive.stream().events(2)
+    archive.stream().events(2)
+    bodies = [body for pair in zip(*(one.records for one in archive.streams), strict=True) for body in pair]
+    (tmp_path / "x.jsonl").write_bytes(b"\n".join([*bodies, b"noise", *bodies]) + b"\n")
+
+    findings = verify([read_directory(tmp_path)], trust=[]).findings
+
+    (malformed,) = (one for one in findings if one.kind == "malformed")
+    assert malformed.message == f"{tmp_path / 'x.jsonl'}, line 7: not a canonical JSON object (5 bytes)"
+
+
 def test_a_record_that_stands_there_again_and_again_is_one(tmp_path: Path) -> None:
     archive = Archive()
     stream = archive.stream()
