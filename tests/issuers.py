@@ -100,6 +100,19 @@ def der64(certificates: Sequence[x509.Certificate]) -> list[str]:
     return [base64.b64encode(element.public_bytes(serialization.Encoding.DER)).decode() for element in certificates]
 
 
+NEUTRAL = (1).to_bytes(32, "little")
+"""The neutral element as an Ed25519 key: with it, S = 0 and R = A verify for every message."""
+
+
+def of_small_order(issuer: Issuer, stream: str, service: str, key: Ed25519PrivateKey) -> x509.Certificate:
+    """A stream's certificate, well signed, for `NEUTRAL` in place of *key*."""
+    assert isinstance(issuer.key, Ed25519PrivateKey)
+    good = issuer.issue(stream, service, key)
+    signed = good.tbs_certificate_bytes.replace(key.public_key().public_bytes_raw(), NEUTRAL)
+    der = good.public_bytes(serialization.Encoding.DER).replace(good.tbs_certificate_bytes, signed)
+    return x509.load_der_x509_certificate(der.replace(good.signature, issuer.key.sign(signed)))
+
+
 def write_intermediate(directory: Path, *, since: datetime, until: datetime) -> tuple[str, x509.Certificate]:
     """An issuer that a root has issued, valid for a time, as files: its `OTEL_AUDIT_IDENTITY`, and the root."""
     root, key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from tests.archives import START, Archive, Issuer, certificate, name, seed
+from tests.issuers import NEUTRAL, of_small_order
 from tests.unit.verify import findings
 
 ROOT = Issuer("root")
@@ -209,14 +210,9 @@ def test_a_key_of_small_order_signs_nothing() -> None:
     """With the neutral element as key, S = 0 and R = A verify for every message."""
     archive = Archive(issuer=ROOT)
     stream = archive.stream()
-    neutral = (1).to_bytes(32, "little")
-    good = ROOT.issue(stream.id, "shop", stream.key)
-    tbs = good.tbs_certificate_bytes.replace(stream.key.public_key().public_bytes_raw(), neutral)
-    forged = good.public_bytes(Encoding.DER).replace(good.tbs_certificate_bytes, tbs)
-    forged = forged.replace(good.signature, Ed25519PrivateKey.from_private_bytes(seed("issuer root")).sign(tbs))
     stream.records.clear()
-    stream.open([x509.load_der_x509_certificate(forged)])
-    stream.replace(1, sig=base64.urlsafe_b64encode(neutral + bytes(32)).rstrip(b"=").decode())
+    stream.open([of_small_order(ROOT, stream.id, "shop", stream.key)])
+    stream.replace(1, sig=base64.urlsafe_b64encode(NEUTRAL + bytes(32)).rstrip(b"=").decode())
 
     assert findings.of(archive.verify(), stream) == [("bad-signature", 1)]
 

@@ -8,6 +8,7 @@ import pytest
 
 from otel_audit.verify.proof import check_record_proof, check_seal_proof, prove_record, prove_seals
 from tests.archives import Archive, Issuer, Stream, canonical
+from tests.issuers import of_small_order
 
 TRUST = [Issuer().certificate]
 
@@ -76,11 +77,14 @@ def test_a_later_seal_continues_an_earlier_one(stream: Stream, first: int, secon
 
 
 def test_what_cannot_be_proved_is_an_error(stream: Stream) -> None:
-    for wrong in (0, 12, 13):
-        with pytest.raises(ValueError, match=f"record {wrong}: no"):
+    for wrong in (0, 13):
+        with pytest.raises(ValueError, match=f"record {wrong}: not among the 12 records given"):
             prove_record(stream.records, wrong)
-    with pytest.raises(ValueError, match="expected record 1"):
-        prove_record(stream.records[1:], 3)
+    with pytest.raises(ValueError, match="record 12: no seal after it among the 12 records given"):
+        prove_record(stream.records, 12)
+    for bodies in (stream.records[1:], [b"nonsense"], [b"{}"]):
+        with pytest.raises(ValueError, match="expected record 1"):
+            prove_record(bodies, 3)
     for first, second in ((4, 9), (9, 5), (5, 13)):
         with pytest.raises(ValueError, match=r"expected a seal|not both"):
             prove_seals(stream.records, first, second)
@@ -95,3 +99,54 @@ def test_what_is_in_the_place_of_an_open_or_a_seal_and_is_none_proves_nothing(st
     assert check_seal_proof(replace(proof, open=first), TRUST) == "the open is none"
     assert check_seal_proof(replace(proof, first=stream.body(4)), TRUST) == "the seal is none"
     assert check_seal_proof(replace(proof, second=stream.body(8)), TRUST) == "the seal is none"
+
+
+@pytest.mark.parametrize("none", [b"nonsense", b"{}"])
+def test_what_is_no_record_proves_nothing(none: bytes, stream: Stream) -> None:
+    proof = prove_record(stream.records, 3)
+
+    assert check_record_proof(replace(proof, record=none), TRUST) == "the record is none"
+    assert check_record_proof(replace(proof, seal=none), TRUST) == "the seal is none"
+    assert check_record_proof(replace(proof, open=none), TRUST) == "the open is none"
+
+
+def test_a_second_open_is_not_the_one_that_a_proof_takes_its_key_from(stream: Stream) -> None:
+    """Whoever holds the stream's key could sign one, with a certificate for another key."""
+    stream.lifecycle("audit.stream.open", stream.members(1)["context"])
+    proof = prove_record(stream.records, 3)
+
+    assert check_record_proof(replace(proof, open=stream.body(13)), TRUST) == "the open is none"
+
+
+def test_a_seal_of_other_records_than_those_before_it_proves_nothing(stream: Stream) -> None:
+    """The first seal's context once more, signed, in a record that comes later."""
+    proof = prove_record(stream.records, 3)
+    stream.lifecycle("audit.seal", stream.members(5)["context"])
+    assert check_record_proof(proof, TRUST) is None
+
+    said = check_record_proof(replace(proof, seal=stream.body(13)), TRUST)
+
+    assert said == "the seal's size is not that of the records before it"
+
+
+def test_a_stream_with_a_wrong_certificate_proves_nothing(archive: Archive) -> None:
+    stream = archive.stream(
+        certificates=lambda stream, _, key: [archive.issuer.issue(stream, "another service", key)]
+    )
+    stream.event()
+    stream.close()
+
+    said = check_record_proof(prove_record(stream.records, 2), TRUST)
+
+    assert said == "the stream's certificate is wrong: the organization is not, or not only, service.name"
+
+
+def test_a_key_of_small_order_proves_nothing(archive: Archive) -> None:
+    """Anybody can make signatures that verify by it, of whatever he likes."""
+    stream = archive.stream(
+        certificates=lambda stream, service, key: [of_small_order(archive.issuer, stream, service, key)]
+    )
+    stream.event()
+    stream.close()
+
+    assert check_record_proof(prove_record(stream.records, 2), TRUST) == "the stream's key is of small order"
