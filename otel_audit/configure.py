@@ -30,7 +30,7 @@ from otel_audit.export.delivering import Delivering, Pace
 from otel_audit.export.exporter import Exporter
 from otel_audit.export.metrics import Watched, watch
 from otel_audit.export.resource import detected_resource
-from otel_audit.logger import Pipeline, install, installed
+from otel_audit.logger import Pipeline, install, installed, uninstall
 from otel_audit.pipeline import AuditPipeline, DisabledPipeline
 from otel_audit.settings import Settings
 from otel_audit.small_files import MOST_PEM_BYTES, MOST_SECRET_BYTES, MOST_TEXT_BYTES, read_small
@@ -395,5 +395,5 @@ def _replace(pipeline: Pipeline | None, timeout_s: float = 5.0, then: Callable[[
     else:
         _last.shutdown(timeout_s, then)
     # only now: until the stream is closed, other threads and signal handlers may still emit
-    if pipeline is None and installed() is previous:
-        install(None)
+    if pipeline is None and previous is not None and installed() is previous:
+        uninstall(is_closed=_last is not None and _last.is_closed_mode)

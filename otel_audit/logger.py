@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-from otel_audit.errors import InvalidEvent, NotConfigured
+from otel_audit.errors import InvalidEvent, NoRoom, NotConfigured
 from otel_audit.event import Actor, AuditEvent, Context, Outcome, Source, Target
 from otel_audit.evidence.acceptance import accepted
 from otel_audit.evidence.members import plain_text, shown
@@ -46,16 +47,55 @@ class Pipeline(Protocol):
 _pipeline: Pipeline | None = None
 
 
+@dataclass(slots=True)
+class _Ended:
+    """What becomes of requests once the pipeline was shut down and the process goes on."""
+
+    is_refusing: bool
+    is_said: bool = False
+
+
+_ended: _Ended | None = None
+
+
 def install(pipeline: Pipeline | None) -> Pipeline | None:
     """Make *pipeline* the process's own; returns the one it replaces."""
-    global _pipeline
-    previous, _pipeline = _pipeline, pipeline
+    global _pipeline, _ended
+    previous, _pipeline, _ended = _pipeline, pipeline, None
     return previous
+
+
+def uninstall(*, is_closed: bool) -> None:
+    """The process's pipeline, of fail mode `closed` or not, was shut down: what comes now is not audited."""
+    global _pipeline, _ended  # noqa: PLW0603 - as above
+    _ended = _Ended(is_refusing=is_closed)
+    _pipeline = None
 
 
 def installed() -> Pipeline | None:
     """The process's pipeline, if there is one."""
     return _pipeline
+
+
+def is_request_left_alone() -> bool:
+    """Whether a request is let through unaudited, as there is no pipeline; in fail mode `closed` not after its end.
+
+    An application that shuts its log down and serves on is told, once, that nobody sees what it does.
+    """
+    if _pipeline is not None:
+        return False
+    ended = _ended
+    if ended is None:
+        return True
+    if not ended.is_said:
+        ended.is_said = True
+        what = "are refused (OTEL_AUDIT_FAIL_MODE=closed)" if ended.is_refusing else "are NOT AUDITED"
+        _log.error(
+            "otel-audit: auditing was shut down in this process, and requests still come: they %s. Call "
+            "otel_audit.shutdown() last, or otel_audit.configure() again",
+            what,
+        )
+    return not ended.is_refusing
 
 
 class AuditLogger:
@@ -154,6 +194,19 @@ class AuditLogger:
             return pipeline.admit()
         except NotConfigured:  # shut down since the line above, or just being: as where there is no pipeline
             return None
+
+    def admit_request(self) -> Callable[[], None] | None:
+        """Like `admit`, for a request that is not left alone; see `is_request_left_alone`.
+
+        Raises:
+            NoRoom: in fail mode `closed` only, also once the pipeline is shut down.
+        """
+        try:
+            return _require().admit()
+        except NotConfigured as error:
+            if _pipeline is None and (_ended is None or not _ended.is_refusing):
+                return None  # shut down since it was asked
+            raise NoRoom(f"this request cannot be recorded: {error}") from error
 
     def admit_or_raise(self) -> Callable[[], None] | None:
         """Like `admit`, for work that must not be done where nothing can be recorded.

@@ -54,7 +54,7 @@ class AuditPipeline:
         self.policy = policy
         self._has_rules = policy.has_rules
         self._service = Actor(declaration.service, "service")
-        self._is_closed_mode = declaration.fail_mode == "closed"
+        self.is_closed_mode = declaration.fail_mode == "closed"
         self._syncs = writer.config.fsync == "always"
         self._end = threading.RLock()
         self._is_ending = False
@@ -66,7 +66,7 @@ class AuditPipeline:
         if self._syncs and receipt.recorded and not receipt.wait_durable(_SYNC_TIMEOUT_S):
             receipt = self.writer.lose("write-failed", event.time_unix_nano)
         # by identity: the receipt of an event that waits behind another one (`Receipt.become`) is not yet recorded
-        if receipt is NOT_RECORDED and self._is_closed_mode:
+        if receipt is NOT_RECORDED and self.is_closed_mode:
             raise RecordingFailed(_REFUSED)
         return receipt
 
@@ -79,13 +79,13 @@ class AuditPipeline:
             loop = asyncio.get_running_loop()
             if not await loop.run_in_executor(None, receipt.wait_durable, _SYNC_TIMEOUT_S):
                 receipt = self.writer.lose("write-failed", event.time_unix_nano)
-        if receipt is NOT_RECORDED and self._is_closed_mode:
+        if receipt is NOT_RECORDED and self.is_closed_mode:
             raise RecordingFailed(_REFUSED)
         return receipt
 
     def admit(self) -> Callable[[], None] | None:
         """See `logger.Pipeline.admit`."""
-        return self.writer.admit() if self._is_closed_mode else None
+        return self.writer.admit() if self.is_closed_mode else None
 
     def shutdown(self, timeout_s: float, then: Callable[[], object] = lambda: None) -> None:
         """Close the stream, deliver it in what is left of the time, end the threads, and do *then*.

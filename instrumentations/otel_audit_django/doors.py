@@ -18,7 +18,7 @@ from django.http.request import HttpRequest
 from otel_audit.capture.request import current_request
 from otel_audit.errors import NoRoom, RecordingFailed
 from otel_audit.event import Actor
-from otel_audit.logger import get_audit_logger, installed
+from otel_audit.logger import get_audit_logger, is_request_left_alone
 from otel_audit.serving import asgi, wsgi
 from otel_audit.serving.faults import REFUSAL, REFUSAL_HEADERS, complain
 from otel_audit.serving.request import ENDLESS, ServedRequest
@@ -303,13 +303,13 @@ def _outer(request: HttpRequest) -> Any:
 
 def _admitted(request: HttpRequest) -> HandledRequest | HttpResponse | None:
     """A scope for *request*; None where it is not to be recorded here, a response where it is refused."""
-    if installed() is None:
+    if is_request_left_alone():
         return None
     outer = _outer(request)
     if outer is not None and not outer.is_recorded:
         return None
     try:
-        release = _logger.admit()
+        release = _logger.admit_request()
     except NoRoom as error:
         complain(error)
         return refusal()

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from otel_audit.capture.request import current_request
 from otel_audit.errors import NoRoom, RecordingFailed
-from otel_audit.logger import get_audit_logger, installed
+from otel_audit.logger import get_audit_logger, is_request_left_alone
 from otel_audit.serving.faults import REFUSAL, REFUSAL_HEADERS, complain
 from otel_audit.serving.request import ENDLESS, ServedRequest
 from otel_audit.serving.wsgi import KEY
@@ -145,13 +145,13 @@ async def serve(  # noqa: PLR0917 - ASGI's own three arguments, and what a door 
     scope_type: type[AsgiScope], call: Serve, app: object, connection: Connection, receive: Receive, send: Send
 ) -> None:
     """Let one connection through *call*, and record it if it is a request; see `serving.wsgi.serve`."""
-    if connection["type"] != "http" or installed() is None:
+    if connection["type"] != "http" or is_request_left_alone():
         return await call(app, connection, receive, send)
     outer = connection.get(KEY)
     if outer is not None and not outer.is_recorded:
         return await call(app, connection, receive, send)
     try:
-        release = _logger.admit()
+        release = _logger.admit_request()
     except NoRoom as error:
         complain(error)
         return await refuse(send)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from otel_audit.capture.actor import certificate_actor
 from otel_audit.capture.request import current_request
 from otel_audit.errors import NoRoom, RecordingFailed
-from otel_audit.logger import get_audit_logger, installed
+from otel_audit.logger import get_audit_logger, is_request_left_alone
 from otel_audit.serving.faults import ExcInfo, Headers, complain, refusal
 from otel_audit.serving.request import ENDLESS, ServedRequest
 from otel_audit.serving.wsgi_body import AuditedBody, close_body
@@ -163,13 +163,13 @@ def serve(
     Whatever *call* raises goes on to the server unchanged, once it is recorded. In fail mode `closed` a request
     for whose records there is no room is refused before the application sees it.
     """
-    if installed() is None:
+    if is_request_left_alone():
         return call(app, environ, start_response)
     outer = environ.get(KEY)
     if outer is not None and not outer.is_recorded:
         return call(app, environ, start_response)
     try:
-        release = _logger.admit()
+        release = _logger.admit_request()
     except NoRoom as error:
         complain(error)
         return [refusal(start_response)]
