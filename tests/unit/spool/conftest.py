@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ import orjson
 import pytest
 
 from otel_audit.configure import build, read_policy
-from otel_audit.evidence.identity import Identity, self_identity
+from otel_audit.evidence.identity import Identity, memory_identity, self_identity
+from otel_audit.evidence.stream import Declaration
 from otel_audit.pipeline import AuditPipeline
 from otel_audit.settings import Settings
 from otel_audit.spool.alarm import Alarms
+from otel_audit.spool.ends import Head
 from otel_audit.spool.layout import make_directory, place_name
 from otel_audit.spool.room import Room
-from otel_audit.spool.storage import DiskStorage
+from otel_audit.spool.storage import DiskStorage, MemorySlot, MemoryStorage
 from otel_audit.testing import FixedClock
 
 Process = Callable[..., AuditPipeline]
+DECLARATION = Declaration("shop", {"service.name": "shop"}, "rules: []\n")
 
 
 @pytest.fixture
@@ -34,6 +38,63 @@ def clock() -> FixedClock:
 @pytest.fixture
 def spool(tmp_path: Path) -> Path:
     return tmp_path / "state"
+
+
+class FailingSlot(MemorySlot):
+    """Records in memory, and calls that can be made to fail, or to wait."""
+
+    append_error: Exception | None = None
+    sync_error: OSError | None = None
+    may_sync: threading.Event | None = None
+    syncs = 0
+    is_closed = is_released = False
+
+    def append(self, line: bytes, *, is_lifecycle: bool = False) -> None:
+        if self.append_error is not None:
+            raise self.append_error
+        super().append(line, is_lifecycle=is_lifecycle)
+
+    def sync(self) -> None:
+        self.syncs += 1
+        if self.may_sync is not None:
+            assert self.may_sync.wait(60)
+        if self.sync_error is not None:
+            raise self.sync_error
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    abandon = close
+
+    def release(self) -> None:
+        self.is_released = True
+
+
+class FailingStorage(MemoryStorage):
+    """Memory whose slots fail, and which knows other streams."""
+
+    append_error: Exception | None = None
+    others: Sequence[Head] = ()
+
+    def slot(self, stream: str) -> FailingSlot:
+        made = FailingSlot(self)
+        made.append_error = self.append_error
+        self.slots[stream] = made
+        return made
+
+    def ended_heads(self) -> Sequence[Head]:
+        return self.others
+
+
+@pytest.fixture
+def storage() -> FailingStorage:
+    return FailingStorage()
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Identity:
+    """In memory; making its key is what takes its time."""
+    return memory_identity()
 
 
 @pytest.fixture
