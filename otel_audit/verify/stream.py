@@ -353,14 +353,14 @@ class StreamCheck:
 
     def _move_window(self, seq: int, observed: str, *, is_signed: bool) -> None:
         """The run spans every record observed in the period, wherever the clock had stepped to."""
-        since, until = self._terms.since, self._terms.until
+        until = self._terms.until
         self._place_in_time(seq, observed)
         if not is_signed:
             return
         if until is not None and observed >= until:
             self.is_cut = seq > self.marks.period_to
-        elif since is not None and observed < since and seq > 1 and not self.last_in_period:
-            # The run begins anew here: what lies before, record 1 apart, is not asked about.
+        elif seq > 1 and not self.last_in_period:
+            # Before the period, the run begins anew here: what lies before, record 1 apart, is not asked about.
             self.run_start = seq
             # Record 1 is there: without it there is no key, and nothing is well signed.
             self.records = 2

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import timedelta
 
 import pytest
 
-from otel_audit.evidence.rfc3339 import unix_nanos
+from otel_audit.evidence.rfc3339 import from_datetime, unix_nanos
 from otel_audit.verify.index import compare
-from tests.archives import Archive
+from otel_audit.verify.run import Run
+from otel_audit.verify.standing import Marks, Terms
+from otel_audit.verify.stream import StreamCheck
+from tests.archives import START, Archive, record_hash
 from tests.unit.verify import findings
 
 
@@ -164,3 +169,70 @@ def test_an_open_that_nobody_signed_takes_its_stream_out_of_no_service(later: st
 
     assert verdict.status == "tampered"
     assert ("bad-signature", 1) in findings.of(verdict, stream)
+
+
+@pytest.mark.parametrize(("late_ns", "found"), [(0, []), (1, [("clock-outside-certificate", 2)])])
+def test_the_last_moment_of_a_certificate_is_within_it(
+    late_ns: int, found: list[tuple[str, int]], archive: Archive
+) -> None:
+    end = START + timedelta(minutes=1)
+    stream = archive.stream(
+        certificates=lambda stream, service, key: [archive.issuer.issue(stream, service, key, not_after=end)]
+    )
+    archive.clock.now = unix_nanos(from_datetime(end)) + late_ns - 1_000_000  # each record takes a millisecond
+    stream.event(sign=True)
+    archive.clock.advance(-1)
+    stream.close()
+
+    assert findings.of(archive.verify(), stream) == found
+
+
+@pytest.mark.parametrize(("early_ns", "found"), [(0, []), (1, [("wrong-certificate", 1)])])
+def test_the_first_moment_of_a_certificate_is_within_it(
+    early_ns: int, found: list[tuple[str, int]], archive: Archive
+) -> None:
+    archive.clock.now -= 1_000_000 + early_ns
+    stream = archive.stream(
+        certificates=lambda stream, service, key: [archive.issuer.issue(stream, service, key, not_before=START)]
+    )
+    stream.close()
+
+    assert findings.of(archive.verify(), stream)[:1] == found
+
+
+def test_without_a_key_nothing_is_sealed(archive: Archive) -> None:
+    """Whatever stands there as a signature: nobody can say that it is one."""
+    stream = archive.stream(certificates=lambda stream, service, key: [])
+    stream.event()
+    stream.seal()
+
+    verdict = archive.verify(now=archive.clock.moment + timedelta(hours=1))
+
+    assert findings.of(verdict, stream) == [("untrusted-key", 1), ("wrong-certificate", 1)]
+    assert (verdict.streams[0].sealed, verdict.pending) == (0, 3)
+
+
+def test_a_seal_over_thousands_of_signed_records_has_the_root_of_all(archive: Archive) -> None:
+    """The tree takes them in by the thousand."""
+    stream = archive.stream(sign_records=True)
+    stream.events(2_100)
+    stream.seal()
+
+    assert archive.verify().status == "verified"
+
+
+def test_a_run_of_plain_records_begins_behind_any_record_but_a_forked_one(archive: Archive) -> None:
+    """Else every record is read the long way, at twice the cost; of two nobody knows which one is followed."""
+    stream = archive.stream()
+    check = StreamCheck(stream.id, Terms((), "2100-01-01T00:00:00.000000000Z"), Marks())
+    assert check.plain_run() is None
+
+    def take(body: bytes) -> Run | None:
+        check.take(json.loads(body), hashlib.sha256(body).digest(), 0)
+        return check.plain_run()
+
+    run = take(stream.body(1))
+    assert run is not None
+    assert (run.seq, run.record_hash) == (1, record_hash(stream.body(1)))
+    assert take(stream.event()) is not None
+    assert take(stream.event(seq=2, prev=record_hash(stream.body(1)))) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.archives import Archive, Issuer, MemorySource
 from tests.unit.verify import findings
 
@@ -50,6 +52,11 @@ def test_a_verdict_says_of_each_stream_from_when_to_when_it_goes(shop: Archive) 
 
     verdict = shop.verify()
 
+    assert [(s.first_seq, s.last_seq, s.records, s.sealed) for s in verdict.streams] == [
+        (1, 9, 9, 9),
+        (1, 9, 9, 9),
+        (1, 10, 10, 10),
+    ]
     said = [(s.stream, s.opened, s.last_observed, s.closed, s.recovered, s.verdict) for s in verdict.streams]
     assert said == [
         (one.id, one.members(1)["observed"], one.members(one.seq)["observed"], closed, False, judged)
@@ -80,3 +87,23 @@ def test_the_issuers_that_were_relied_on_are_named_and_no_others(shop: Archive) 
     assert [issuer.subject for issuer in both.trust] == ["CN=issuer"]
 
     assert shop.verify(trust=[other.certificate]).trust == ()
+
+
+def test_a_stream_whose_beginning_is_gone_goes_from_the_first_record_that_is_there(shop: Archive) -> None:
+    shop.streams[0].remove(1, 3)
+
+    (stream, *_) = shop.verify().streams
+
+    assert (stream.stream, stream.first_seq, stream.last_seq, stream.records) == (shop.streams[0].id, 4, 9, 6)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "message"),
+    [(3, 3, "record 3 is absent"), (3, 4, "records 3 to 4 are absent")],
+)
+def test_what_is_missing_is_counted(first: int, last: int, message: str, shop: Archive) -> None:
+    shop.streams[0].remove(first, last)
+
+    (missing,) = [finding for finding in shop.verify().findings if finding.kind == "missing"]
+
+    assert (missing.seq, missing.count, missing.message) == (first, last + 1 - first, message)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.archives import Archive, MemoryLane, MemorySource
+from tests.archives import Archive, MemoryLane, MemorySource, record_hash
 from tests.unit.verify import findings
 
 
@@ -199,3 +199,79 @@ def test_two_copies_out_of_order_get_a_verdict_for_a_period(archive: Archive) ->
     verdict = archive.verify(*copies[1:], source=copies[0], until=archive.clock.moment - timedelta(hours=1))
 
     assert verdict.status == "verified"
+
+
+def test_a_fork_at_the_end_of_a_run_is_said_though_something_was_retired_behind_it(archive: Archive) -> None:
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    stream.seal()
+    until = archive.clock.moment + timedelta(seconds=1)
+    archive.clock.advance(60)
+    stream.seal()
+    stream.retire([], delivered=True)
+    stream.event(seq=3, prev=record_hash(stream.body(2)))
+    stream.records.insert(3, stream.records.pop())
+
+    assert findings.of(archive.verify(until=until), stream) == [("forked", 3)]
+
+
+def test_a_run_that_begins_at_the_open_counts_it_once(archive: Archive) -> None:
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    archive.clock.advance(60)
+    since = archive.clock.moment
+    stream.event()
+    stream.seal()
+
+    verdict = archive.verify(since=since)
+
+    assert (verdict.records, verdict.pending) == (3, 0)
+
+
+def test_who_is_named_by_an_open_before_the_run_is_held_to_it(archive: Archive) -> None:
+    """What an open says is read for every period: an altered record that it names shows."""
+    other = archive.stream(heartbeat_interval_ms=300_000)
+    other.event()
+    other.seal()
+    stream = archive.stream(predecessors=[other.reference()], heartbeat_interval_ms=300_000)
+    for _ in range(3):
+        archive.clock.advance(60)
+        stream.seal()
+    since = archive.clock.moment
+    other.replace(3, sign=True, time="2020-01-01T00:00:00.000000000Z")
+    stream.seal()
+
+    assert ("altered", 3) in findings.of(archive.verify(since=since), other)
+
+
+def test_what_is_pending_is_counted_from_the_run_on(archive: Archive, hours: list[datetime]) -> None:
+    """Asked at the second hour about the fourth: what lies between them is not of the run."""
+    whole = archive.verify(now=hours[1])
+    assert whole.pending == 13
+
+    verdict = archive.verify(now=hours[1], since=hours[3])
+
+    # Record 1, the seal at 10 with which the run begins, and on to the close at 17
+    assert (verdict.records, verdict.pending) == (9, 7)
+
+
+def test_a_stream_that_was_recovered_before_the_period_is_left_out(archive: Archive) -> None:
+    """Its recovery lies before the run of who recovered it, and counts all the same."""
+    crashed = archive.stream()
+    crashed.event()
+    keeper = archive.stream(heartbeat_interval_ms=300_000)
+    keeper.recover(crashed)
+    keeper.seal()
+    archive.clock.advance(300)
+    keeper.seal()
+    archive.clock.advance(60)
+    since = archive.clock.moment
+    keeper.seal()
+
+    verdict = archive.verify(since=since)
+
+    assert (verdict.status, [one.stream for one in verdict.streams]) == ("verified", [keeper.id])
+
+
+def test_what_is_wrong_with_the_open_is_said_of_every_period(archive: Archive, hours: list[datetime]) -> None:
+    archive.streams[0].replace(1, sign=True, context={"audit.seal.interval_ms": 300_001})
+
+    assert ("misplaced", 1) in findings.of(archive.verify(since=hours[3]), archive.streams[0])
