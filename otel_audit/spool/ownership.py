@@ -119,6 +119,7 @@ def is_held(stream_directory: Path, lock: str = LOCK) -> bool:
     Raises:
         OSError: the lock file is there and cannot be opened.
     """
+    _notice()
     path = stream_directory / lock
     with _threads:
         if str(path) in _held:
