@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otel_audit.verify.index import compare, differs, expected_attributes
-from tests.second_verifier.records import agrees
+from tests.second_verifier.verifier import agrees
 
 RECORD: dict[str, Any] = {
     "schema": "otel-audit/1",

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from tests.second_verifier.asked import Body, Question
-from tests.second_verifier.records import SECOND, moment
+from tests.second_verifier.verifier import SECOND, moment
 
 
 def bodies(home: Path) -> list[Body]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.x509 import Certificate
@@ -56,6 +56,20 @@ class Answer:
     loose: set[str] = field(default_factory=set[str])
     pending: int = 0
     adopted: int = 0
+
+    @classmethod
+    def of(
+        cls, found: Collection[tuple[str, int, str]], streams: Iterable[str], pending: int, adopted: int
+    ) -> Answer:
+        """From findings as (stream, seq, kind); those of no stream or no `seq` are of stream "" and 0."""
+        by = {name: sorted((seq, ORDER[kind], kind) for of, seq, kind in found if of == name) for name in streams}
+        answer = cls(
+            verdict({kind for _, _, kind in found}) if by or found else "empty", pending=pending, adopted=adopted
+        )
+        answer.streams = {name: verdict({kind for _, _, kind in mine}) for name, mine in by.items()}
+        answer.first = {name: (mine[0][2], mine[0][0]) for name, mine in by.items() if mine}
+        answer.loose = {kind for of, _, kind in found if not of}
+        return answer
 
 
 def verdict(kinds: set[str]) -> str:

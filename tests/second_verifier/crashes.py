@@ -6,7 +6,7 @@ import copy
 from random import Random
 
 from tests.second_verifier.model import Entry, Model, later, members_of, renumber
-from tests.second_verifier.records import LIFECYCLE, SECOND, SYSTEM, Json
+from tests.second_verifier.verifier import LIFECYCLE, SECOND, SYSTEM, Json
 
 
 def recover(model: Model, rng: Random) -> None:

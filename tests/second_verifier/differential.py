@@ -30,8 +30,8 @@ from tests.second_verifier.archive import bodies
 from tests.second_verifier.asked import INCOMPLETE, ORDER, TAMPERED, Answer, Body, Question
 from tests.second_verifier.model import ISSUER, STRANGER, Model
 from tests.second_verifier.mutations import BIG, mutate
-from tests.second_verifier.records import SECOND, Json, fits, is_object, moment, parse, projection
-from tests.second_verifier.verifier import verify
+from tests.second_verifier.verifier import OBJECT, SECOND, Json, fits, moment, parse, projection
+from tests.second_verifier.windows import verify
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "archives"
 LOWEST = moment("0002-01-01T00:00:00.000000000Z")
@@ -285,7 +285,7 @@ def differences(first: Answer, second: Answer) -> list[str]:
     for name in ("verdict", "streams", "first", "loose", *counts):
         one: Any = getattr(first, name)
         two: Any = getattr(second, name)
-        if one != two and is_object(one):
+        if one != two and isinstance(one, OBJECT):
             keys = sorted(key for key in one.keys() | two.keys() if one.get(key) != two.get(key))
             found += [f"{name} {key[:4]}: first {one.get(key)}, second {two.get(key)}" for key in keys]
         elif one != two:

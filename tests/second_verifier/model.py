@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.issuers import Issuer, der64, seed
-from tests.second_verifier.records import SECOND, Json, fits, is_object, jcs, moment, parse, root
+from tests.second_verifier.verifier import OBJECT, SECOND, Json, fits, jcs, moment, parse, root
 
 ISSUER = Issuer("second verifier")
 STRANGER = Issuer("stranger")
@@ -47,7 +47,7 @@ class Entry:
 def members_of(entry: Entry) -> Json:
     """What stands in `context`; nothing where a mutation has put something else there."""
     context: Any = entry.members.get("context")
-    return context if is_object(context) else {}
+    return context if isinstance(context, OBJECT) else {}
 
 
 class Model:

@@ -11,7 +11,7 @@ from typing import Any
 from tests.second_verifier.crashes import recover, slack
 from tests.second_verifier.model import Entry, Model, later, members_of, renumber
 from tests.second_verifier.paths import PATHS
-from tests.second_verifier.records import LIFECYCLE, OPEN, SECOND, SYSTEM, Json, fits, is_object
+from tests.second_verifier.verifier import LIFECYCLE, OBJECT, OPEN, SECOND, SYSTEM, Json, fits
 
 Mutation = Callable[[Model, Random], None]
 BIG = 2**53
@@ -46,7 +46,7 @@ def slots(members: Json) -> list[tuple[Any, Any]]:
     todo: list[Any] = [members]
     while todo:
         one = todo.pop()
-        keys = list(one) if is_object(one) else list(range(len(one)))
+        keys = list(one) if isinstance(one, OBJECT) else list(range(len(one)))
         found += [(one, key) for key in keys]
         todo += [one[key] for key in keys if isinstance(one[key], (dict, list))]
     return found

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from tests.issuers import IssuerKey, certificate, der64, name, seed
 from tests.second_verifier.model import ISSUER, STRANGER, certificate_for, key_of
-from tests.second_verifier.records import Json
+from tests.second_verifier.verifier import Json
 
 Make = Callable[[Json], list[str]]
 UNKNOWN = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")

@@ -15,8 +15,7 @@ from tests.second_verifier.differential import compare
 from tests.second_verifier.model import ISSUER, STRANGER
 from tests.second_verifier.paths import PATHS
 from tests.second_verifier.product import write
-from tests.second_verifier.records import Json
-from tests.second_verifier.verifier import judge_path
+from tests.second_verifier.verifier import Json, judge_path
 
 FIRST, COUNT = (
     int(os.environ.get(f"SECOND_VERIFIER_{name}", given)) for name, given in (("FIRST", 0), ("COUNT", 300))

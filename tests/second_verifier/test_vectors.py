@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.second_verifier.archive import bodies, question
-from tests.second_verifier.verifier import verify
+from tests.second_verifier.windows import verify
 
 ARCHIVES = sorted((Path(__file__).parents[1] / "vectors" / "archives").iterdir())
 

@@ -1,132 +1,268 @@
 """A second verifier of `otel-audit/1`, written from the page on the format alone; it shares nothing with the first.
 
-Where the page can be read in two ways, README.md says which was taken.
+What a record is, its signature, its index, the path of its key, and what streams show; periods are in `windows.py`.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache, partial
+from itertools import groupby, pairwise
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.x509 import Certificate
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from tests.second_verifier.asked import ORDER, Answer, Body, Question, verdict
-from tests.second_verifier.records import (
-    CLOSE,
-    LIFECYCLE,
-    OPEN,
-    RECOVERED,
-    SEAL,
-    SECOND,
-    Json,
-    agrees,
-    is_good,
-    moment,
-    parse,
-    root,
-)  # fmt: skip
+from tests.second_verifier.asked import Answer, Body, Question
 
-CA, USAGE, NEVER = x509.BasicConstraints, x509.KeyUsage, 2**53
-UNREADABLE = (
-    ValueError, TypeError, UnsupportedAlgorithm,
-    x509.DuplicateExtension, x509.ExtensionNotFound, x509.InvalidVersion, x509.UnsupportedGeneralNameType,
-)  # fmt: skip
+Json = dict[str, Any]
+OBJECT: type[Any] = dict
+ARRAY: type[Any] = list
+SECOND, NEVER = 10**9, 2**53
+OPEN, CLOSE, SEAL, RECOVERED = "audit.stream.open", "audit.stream.close", "audit.seal", "audit.stream.recovered"
+SYSTEM = {"id": "otel-audit", "type": "system"}
+AUTH = "session|basic|bearer|mtls|api-key|proxy-header|explicit|none"
+ACTOR = f"id:text type:user|service|system name:?text auth:?{AUTH}"
+SEALED = "@seal.size:count @seal.root:hash @seal.dropped:count @seal.skipped:count"
+TABLE = {
+    "record": """schema:otel-audit/1 stream:id seq:number prev:?hash time:time observed:time event:text actor:actor3
+        action:[^a-z]+ target:?target outcome:success|failure|unknown source:?source context:?context
+        trace_id:?(?!0+$)[0-9a-f]{32} span_id:?(?!0+$)[0-9a-f]{16} sig:?[A-Za-z0-9_-]{86}""",
+    "actor0": ACTOR, **{f"actor{n}": f"{ACTOR} on_behalf_of:?actor{n - 1}" for n in (1, 2, 3)},
+    "target": "id:text type:text", "source": "id:text type:ipv4|ipv6|hostname",
+    OPEN: """@certificate:string[65536] @predecessors:reference[200] @sign:seal|record @seal.interval_ms:integer
+        @heartbeat.interval_ms:integer @seal.next_by:time @policy.digest:hash @fail_mode:string
+        @durability:disk|memory @coverage.digest:?string service.name:text""",
+    SEAL: f"{SEALED} @seal.next_by:time", CLOSE: f"{SEALED} @reason:shutdown|rotation|clock @successor:?id",
+    RECOVERED: """@recovered.stream:id @recovered.seq:number @recovered.hash:hash @recovered.sealed:count
+        @recovered.torn_bytes:count""",
+    "audit.policy": "@policy.text:string @policy.digest:hash",
+    "audit.stream.linked": "@predecessors:reference[200]",
+    "audit.gap": "@gap.count:count @gap.from:string @gap.to:string @reason:string",
+    "audit.retired": """@retired.place:string @retired.streams:id[1000] @retired.records:count @retired.ended:time
+        @retired.delivered:flag @policy.digest:hash""",
+}  # fmt: skip
+SHAPES = {
+    kind: dict(one.replace("@", "audit.", 1).split(":", 1) for one in row.split()) for kind, row in TABLE.items()
+}
+LIFECYCLE = {name: row for name, row in SHAPES.items() if name.startswith("audit.")}
+PAGE = {name for row in LIFECYCLE.values() for name in row} | {"audit.truncated", "audit.actor.claimed"}
+VALUES = ("string", "flag", "integer", "string[65536]", "flag[65536]", "integer[65536]")
+PATTERNS = {
+    "text": "str:.+", "string": "str:.*", "id": "str:[0-9a-f]{32}", "hash": "str:[0-9a-f]{64}", "flag": "bool:.*",
+    "integer": "int:.*", "count": r"int:\d+", "number": r"int:[1-9]\d*",
+    "reference": r"str:[0-9a-f]{32}:[1-9]\d{0,15}:[0-9a-f]{64}",
+    "time": r"str:\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{9}Z",
+}  # fmt: skip
+INDEX = """actor.id actor.type actor.auth actor.name actor.on_behalf_of.id action outcome target.id target.type
+    source.id source.type schema.version=schema sequence.stream_id=stream sequence.number=seq
+    sequence.previous_hash=prev integrity.value=sig"""
+FIELD = 2**255 - 19
+EIGHTH = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+SMALL_ORDER = {0, 1, FIELD - 1, EIGHTH, FIELD - EIGHTH}  # the y of the points of order 1, 2, 4 and 8
+UNREADABLE = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.DuplicateExtension,
+              x509.ExtensionNotFound, x509.InvalidVersion, x509.UnsupportedGeneralNameType)  # fmt: skip
 
 
-def issued(child: Certificate, parent: Certificate) -> bool:
-    try:
-        child.verify_directly_issued_by(parent)
-    except ValueError:  # also where the digest is one that the library does not look at
-        return child.issuer == parent.subject and isinstance(child.signature_hash_algorithm, hashes.SHA1)
-    except (InvalidSignature, *UNREADABLE):
+def fits(value: Any, kind: str) -> bool:
+    """Of a kind: `?` may be absent, `[n]` is at most n of one, a row of the table, or a pattern."""
+    if kind[0] == "?":
+        return value is None or fits(value, kind[1:])
+    if kind[-1] == "]":
+        one, most = kind[:-1].split("[")
+        return isinstance(value, ARRAY) and len(value) <= int(most) and all(fits(each, one) for each in value)
+    if kind == "context":
+        return isinstance(value, OBJECT) and all(any(fits(one, each) for each in VALUES) for one in value.values())
+    if row := SHAPES.get(kind):
+        named = isinstance(value, OBJECT) and value.keys() <= row.keys()
+        return named and all(fits(value.get(name), row[name]) for name in row)
+    flags = re.ASCII | re.DOTALL
+    if not re.fullmatch(PATTERNS.get(kind, f"str:(?:{kind})"), f"{type(value).__name__}:{value}", flags):
         return False
+    return moment(value) > -(NEVER**2) if kind == "time" else kind != "reference" or int(value[33:-65]) < NEVER
+
+
+def moment(text: str) -> int:
+    """Nanoseconds since year 1 began; the calendar repeats itself after 400 years, `datetime` knows no year 0."""
+    cycle, year = divmod(int(text[:4]), 400)
+    since = datetime.fromisoformat(f"{2000 + year}{text[4:19]}") - datetime.min  # noqa: DTZ901
+    return ((since.days + (cycle - 5) * 146_097) * 86_400 + since.seconds) * SECOND + int(text[20:29])
+
+
+def jcs(value: Any) -> bytes:
+    """RFC 8785 in this profile: names are ASCII and numbers integers, so Python sorts and spells the same."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def is_plain(value: Any, levels: int = 8) -> bool:
+    if isinstance(value, (OBJECT, ARRAY)):
+        items = value.items() if isinstance(value, OBJECT) else [("x", one) for one in value]
+        named = all(re.fullmatch("[!-~]{1,256}", name) for name, _ in items)
+        return named and levels > 0 and all(is_plain(one, levels - 1) for _, one in items)
+    return isinstance(value, str) or (isinstance(value, int) and abs(value) < NEVER)
+
+
+@lru_cache(2_000)
+def parse(body: bytes) -> Json | str:
+    """The record, or why there is none. What repeats a member is spelt otherwise than what was read of it."""
+    with suppress(ValueError, RecursionError):
+        record: Json = json.loads(body.decode())
+        if len(body) <= 65_536 and isinstance(record, OBJECT) and is_plain(record) and jcs(record) == body:
+            if fits(record.get("schema"), "otel-audit/([2-9]|[1-9][0-9]+)"):
+                return "unsupported"
+            right = fits(record, "record") and (record["seq"] == 1) == ("prev" not in record)
+            if right and record["time"] <= record["observed"] and is_said_right(record["event"], record):
+                return Json(record)
+    return "malformed"
+
+
+def is_said_right(event: str, record: Json) -> bool:
+    """What a lifecycle record says, in `context` and otherwise; any other has no `audit.` names but the page's."""
+    known, context = LIFECYCLE.get(event, PAGE), record.get("context", {})
+    said = {name: one for name, one in context.items() if name.startswith("audit.") or name in known}
+    if event not in LIFECYCLE:
+        return said.keys() <= PAGE
+    right = fits(said, event) and record | {"actor": SYSTEM, "action": "EXECUTE", "outcome": "success"} == record
+    if event == "audit.policy" and right:
+        return hashlib.sha256(said["audit.policy.text"].encode()).hexdigest() == str(said["audit.policy.digest"])
+    return right and (event != CLOSE or (said["audit.reason"] == "rotation") == ("audit.successor" in said))
+
+
+def is_good(key: ed25519.Ed25519PublicKey, record: Json) -> bool:
+    """Whether it is signed, by that key, and in the one encoding."""
+    sig, signed = str(record.get("sig", "")), {name: one for name, one in record.items() if name != "sig"}
+    y, raw = int.from_bytes(key.public_bytes_raw(), "little") % 2**255, base64.urlsafe_b64decode(sig + "==")
+    with suppress(InvalidSignature):
+        key.verify(raw, b"otel-audit/1\n" + jcs(signed))
+        return y < FIELD and y not in SMALL_ORDER and base64.urlsafe_b64encode(raw) == f"{sig}==".encode()
+    return False
+
+
+def root(leaves: Sequence[bytes]) -> bytes:
+    """RFC 6962 §2.1."""
+    if len(leaves) < 2:
+        return hashlib.sha256(b"\0" + leaves[0] if leaves else b"").digest()
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + root(leaves[:half]) + root(leaves[half:])).digest()
+
+
+def projection(record: Json) -> Json:
+    """Every attribute of "OTLP projection" by name; None where the record has no such member."""
+    without: Json = dict.fromkeys(["audit.certificate", "audit.policy.text"])
+    named = {name: one for name, one in record.get("context", {}).items() if name not in without}
+    for row in INDEX.split():
+        name, _, path = row.partition("=")
+        one: Any = record
+        for part in (path or name).split("."):
+            one = one.get(part, {})
+        named[f"audit.{name}"] = one or None
+    named |= {"audit.record.id": f"{record['stream']}-{record['seq']}", "event.name": record["event"]}
+    named["audit.sequence.end"] = record["event"] == CLOSE or None
+    return named | {"audit.integrity.canonicalization": "otel-audit/1" if "sig" in record else None}
+
+
+def agrees(attributes: Mapping[str, object], record: Json) -> bool:
+    """Whether each attribute that the table knows, by its name or its `_` form, is or begins what is said."""
+    named = projection(record)
+    for name, given in attributes.items():
+        meant = [name] if name in named else [each for each in named if each.replace(".", "_") == name]
+        if meant and not any(begins(given, named[each]) for each in meant):
+            return False
     return True
 
 
-def is_strong(child: Certificate, parent: Certificate) -> bool:
+def begins(given: object, value: object) -> bool:
+    """Integers, booleans and arrays also as their JSON text, that of an array in any spelling."""
+    spelt = value if isinstance(value, str) else jcs(value).decode()
+    if value is None or not isinstance(given, str):  # None: a column's default
+        return given in (None, "", False, "false") if value is None else json.dumps(given) == json.dumps(value)
+    with suppress(ValueError, RecursionError):  # cut, or no JSON at all
+        return spelt.startswith(given) or (isinstance(value, ARRAY) and jcs(json.loads(given)).decode() == spelt)
+    return False
+
+
+def issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    """Names equal, signature good; of one with SHA-1, at which the library does not look, the names."""
+    with suppress(*UNREADABLE):
+        child.verify_directly_issued_by(parent)
+        return True
+    return child.issuer == parent.subject and isinstance(child.signature_hash_algorithm, hashes.SHA1)
+
+
+def is_strong(child: x509.Certificate, parent: x509.Certificate) -> bool:
     key, digest = parent.public_key(), child.signature_hash_algorithm
     large = isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
     large |= isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in {"secp256r1", "secp384r1"}
-    return isinstance(key, Ed25519PublicKey) or (large and digest is not None and digest.digest_size >= 32)
+    return isinstance(key, ed25519.Ed25519PublicKey) or (large and digest is not None and digest.digest_size >= 32)
 
 
-def is_valid(one: Certificate, at: int) -> bool:
-    span = (one.not_valid_before_utc, one.not_valid_after_utc)
-    first, last = (moment(f"{when.isoformat()[:19]}.000000000Z") for when in span)
-    return first <= at <= last
+def is_valid(one: x509.Certificate, at: str) -> bool:
+    first, last = one.not_valid_before_utc, one.not_valid_after_utc
+    return f"{first.isoformat()[:19]}.000000000Z" <= at <= f"{last.isoformat()[:19]}.000000000Z"
 
 
-def is_right(opening: Json, path: Sequence[Certificate], read: int) -> bool:
-    """The rules of Keys; of the anchor, behind the first *read* elements, only name and key are looked at."""
-    named = {NameOID.COMMON_NAME: opening["stream"], NameOID.ORGANIZATION_NAME: opening["context"]["service.name"]}
-    right = isinstance(path[0].public_key(), Ed25519PublicKey) and len(path) <= 8
-    for oid, name in named.items():
-        right &= [one.value for one in path[0].subject.get_attributes_for_oid(oid)] == [name]
-    for at, one in enumerate(path[:read]):
-        constraints = one.extensions.get_extension_for_class(CA).value
-        below = sum(each.subject != each.issuer for each in path[1:at])  # RFC 5280 §4.2.1.9: not the self-issued
-        right &= constraints.path_length is None or below <= constraints.path_length
-        right &= constraints.ca == (at > 0) and is_valid(one, moment(opening["observed"]))
-        right &= {each.oid for each in one.extensions if each.critical} <= {CA.oid, USAGE.oid}
-        right &= at == 0 or one.extensions.get_extension_for_class(USAGE).value.key_cert_sign
-    return right and all(issued(child, parent) and is_strong(child, parent) for child, parent in pairwise(path))
-
-
-def judge_path(opening: Json, anchors: Sequence[Certificate]) -> tuple[Certificate | None, str]:
+def judge_path(opening: Json, anchors: Sequence[x509.Certificate]) -> tuple[x509.Certificate | None, str]:
     """The stream's own certificate, where it can be read, and the finding on its path, or nothing."""
-    path, own, above, ends, right = list[Certificate](), None, list[Certificate](), False, False
-    try:
+    path, own, ends, reached, right = list[x509.Certificate](), None, False, not anchors, False
+    names = {NameOID.COMMON_NAME: opening["stream"], NameOID.ORGANIZATION_NAME: opening["context"]["service.name"]}
+    with suppress(*UNREADABLE):
         for text in opening["context"]["audit.certificate"]:
             path.append(x509.load_der_x509_certificate(base64.b64decode(text, validate=True)))
-            own = path[0] if isinstance(path[0].public_key(), Ed25519PublicKey) else None
-            ends = any(
-                (path[-1].subject, path[-1].public_key()) == (one.subject, one.public_key()) for one in anchors
-            )
-            if ends:
+            own = path[0] if isinstance(path[0].public_key(), ed25519.Ed25519PublicKey) else None
+            last = (path[-1].subject, path[-1].public_key())
+            if ends := any(last == (one.subject, one.public_key()) for one in anchors):
                 break
-        above = [one for one in anchors if path and not ends and issued(path[-1], one)]
-        reached = ends or not anchors or any(is_strong(path[-1], one) for one in above)
-        right = bool(own) and reached and is_right(opening, path, len(path) - ends)
-    except UNREADABLE:
-        pass  # `right` stays False
-    return own, "untrusted-key" if anchors and not ends and not above else "" if right else "wrong-certificate"
+        above = [one for one in anchors for last in path[-1:] if not ends and issued(last, one)]
+        reached |= ends or bool(above)
+        right = own is not None and len(path) <= 8
+        for oid, name in names.items():
+            right &= [said.value for one in path[:1] for said in one.subject.get_attributes_for_oid(oid)] == [name]
+        for at, one in enumerate(path[:-1] if ends else path):  # of an anchor only name and key are looked at
+            basic = one.extensions.get_extension_for_class(x509.BasicConstraints)
+            usage = one.extensions.get_extension_for_class(x509.KeyUsage) if at else None
+            below = [each for each in path[1:at] if each.subject != each.issuer]  # RFC 5280 §4.2.1.9
+            right &= basic.value.ca == (at > 0) and (usage is None or usage.value.key_cert_sign)
+            right &= basic.value.path_length is None or len(below) <= basic.value.path_length
+            right &= {each.oid for each in one.extensions if each.critical} <= {basic.oid, x509.KeyUsage.oid}
+            right &= is_valid(one, opening["observed"])
+        right &= all(issued(*pair) and is_strong(*pair) for pair in pairwise(path + above[:1]))
+        return own, "untrusted-key" if not reached else "" if right else "wrong-certificate"
+    return own, "wrong-certificate" if reached else "untrusted-key"
 
 
 class Row:
-    """One record as it is held."""
+    """One record as it is held, by *bodies*."""
 
-    def __init__(self, record: Json, text: bytes) -> None:
-        self.record, self.digest, self.said = record, hashlib.sha256(text).hexdigest(), record.get("context", {})
+    def __init__(self, record: Json, bodies: Sequence[Body]) -> None:
+        self.record, self.said, self.is_good = record, record.get("context", {}), False
         self.stream, self.seq, self.event = str(record["stream"]), int(record["seq"]), str(record["event"])
-        self.observed, self.sources, self.is_good = moment(record["observed"]), set[int](), False
-        self.indexes: list[Mapping[str, object]] = []
+        self.observed, self.digest = moment(record["observed"]), hashlib.sha256(bodies[0].text).hexdigest()
+        self.sources = {one.source for one in bodies}
+        self.ends = str(self.said["audit.recovered.stream"]) if self.event == RECOVERED else ""
+        self.agrees = all(agrees(one.attributes, record) for one in bodies if one.attributes)
 
 
 class Stream:
     """The records of one stream, its certificate, the finding on that, and the `context` of its open."""
 
-    def __init__(self, rows: set[Row], anchors: Sequence[Certificate]) -> None:
-        self.opened, self.start, self.is_cut, self.fault = Json(), 0, False, "no open"
-        self.own: Certificate | None = None
-        for row in sorted(rows, key=lambda row: row.digest):
-            if (row.seq, row.event) == (1, OPEN) and self.fault:
-                own, fault = judge_path(row.record, anchors)
-                if not (self.opened and fault):
-                    self.opened, self.own, self.fault = row.said, own, fault
+    def __init__(self, rows: Sequence[Row], anchors: Sequence[x509.Certificate]) -> None:
+        opens = sorted((row for row in rows if (row.seq, row.event) == (1, OPEN)), key=lambda row: row.digest)
+        judged = [(*judge_path(row.record, anchors), row.said) for row in opens]
+        self.own, self.fault, self.opened = min([*judged, (None, "no open", Json())], key=lambda one: bool(one[1]))
         key = self.own.public_key() if self.own else None
         for row in rows:
-            row.is_good = isinstance(key, Ed25519PublicKey) and is_good(key, row.record)
-        self.signed = max((row.seq for row in rows if row.is_good), default=0)
-        self.sources = {source for row in rows for source in row.sources}
+            row.is_good = isinstance(key, ed25519.Ed25519PublicKey) and is_good(key, row.record)
+        self.signed, self.ends = max((row.seq for row in rows if row.is_good), default=0), list[Row]()
         self.hold(rows)
 
     def hold(self, rows: Iterable[Row]) -> None:
@@ -134,198 +270,134 @@ class Stream:
         self.closed = min((row.seq for row in self.rows if row.is_good and row.event == CLOSE), default=NEVER)
         self.digests = {one.seq: {row.digest for row in self.rows if row.seq == one.seq} for one in self.rows}
 
-    def cut(self, since: int, until: int) -> None:
-        """ "Windows": record 1, and the run around what was observed in the period."""
-        inside = [row.seq for row in self.rows if since <= row.observed < until]
-        signed = [row for row in self.rows if row.is_good]
-        first = min(inside, default=NEVER)
-        before = [row.seq for row in signed if row.observed < since and row.seq < first]
-        last = max(inside + before[-1:], default=0)
-        after = [row.seq for row in signed if row.observed >= until and row.seq > last]
-        self.start, self.is_cut = max(before, default=1), bool(after)
-        self.hold(row for row in self.rows if row.seq == 1 or self.start <= row.seq <= min([NEVER, *after]))
-        # Of what a run begins with, before the period, only chain and signature count.
-        self.run = [row for row in self.rows if self.start == 1 or row.seq > self.start]
-
-
-def verify(bodies: Sequence[Body], asked: Question) -> Answer:
-    return Judge(bodies, asked).answer()
-
 
 class Judge:
     """Findings are (stream, seq, kind); those of no stream or no `seq` are of stream "" and 0."""
 
     def __init__(self, bodies: Sequence[Body], asked: Question) -> None:
-        self.asked, self.pending, self.adopted = asked, 0, 0
-        self.since = -NEVER * SECOND if asked.since is None else asked.since
-        self.found: set[tuple[str, int, str]] = set() if asked.anchors else {("", 0, "no-trust")}
-        rows, streams = dict[bytes, Row](), defaultdict[str, set[Row]](set)
-        for body in bodies:
-            record = parse(body.text)
-            if isinstance(record, str):
+        self.asked, self.due, self.pending, self.adopted = asked, asked.now - asked.grace, 0, 0
+        self.found = set[tuple[str, int, str]]()
+        self.add("", 0, no_trust=not asked.anchors)
+        streams = defaultdict[str, list[Row]](list)
+        for text, same in groupby(sorted(bodies, key=lambda one: one.text), lambda one: one.text):
+            if isinstance(record := parse(text), str):
                 self.found.add(("", 0, record))
-                continue
-            row = rows.setdefault(body.text, Row(record, body.text))
-            row.sources.add(body.source)
-            row.indexes += [body.attributes] if body.attributes else []
-            streams[row.stream].add(row)
-        self.held = {name: Stream(several, asked.anchors) for name, several in streams.items()}
+            else:
+                streams[record["stream"]].append(Row(record, list(same)))
+        self.held = {name: Stream(rows, asked.anchors) for name, rows in streams.items()}
         trusted = [stream for stream in self.held.values() if asked.anchors and not stream.fault]
-        spoken = [row for stream in trusted for row in stream.rows if row.is_good]
-        self.voices = [row for row in spoken if row.observed <= asked.now]
-        self.retired = [row for row in spoken if row.event == "audit.retired"]
-        self.ends: defaultdict[str, list[Row]] = defaultdict(list)
+        good = [row for stream in trusted for row in stream.rows if row.is_good]
+        self.voices = [row for row in good if row.observed <= asked.now]
+        self.retired = [row for row in good if row.event == "audit.retired"]
         for row in self.voices:
-            name = row.said["audit.recovered.stream"] if row.event == RECOVERED else row.stream
-            if name != row.stream and not self.is_foreign(name, row):
-                self.ends[name].append(row)
-        for name, stream in self.held.items():
-            above = max([stream.signed, *(row.said["audit.recovered.seq"] for row in self.ends[name])])
-            stream.hold(row for row in stream.rows if not self.ends[name] or row.seq <= above)  # torn, "On disk"
-        self.held = {name: stream for name, stream in self.held.items() if stream.rows}
-        self.streams = {name: stream for name, stream in self.held.items() if not self.is_over(stream, name)}
-        for stream in self.streams.values() if asked.is_window else ():
-            stream.cut(self.since, NEVER * SECOND if asked.until is None else asked.until)
+            if row.ends in self.held and row.ends != row.stream and not self.is_foreign(row.ends, row):
+                self.held[row.ends].ends.append(row)
+        for stream in self.held.values():
+            above = max([stream.signed, *(row.said["audit.recovered.seq"] for row in stream.ends)])
+            stream.hold(row for row in stream.rows if not stream.ends or row.seq <= above)  # torn, "On disk"
+        self.streams = self.held = {name: stream for name, stream in self.held.items() if stream.rows}
 
-    def add(self, row: Row, kind: str, *, when: object = True) -> None:
-        if when:
-            self.found.add((row.stream, row.seq, kind))
+    def add(self, stream: str, seq: int, **kinds: object) -> None:
+        self.found |= {(stream, seq, kind.replace("_", "-")) for kind, is_so in kinds.items() if is_so}
 
     def is_foreign(self, name: str, by: Row) -> bool:
         service = self.held[name].opened.get("service.name") if name in self.held else None
         return service not in {None, self.held[by.stream].opened["service.name"]}
 
-    def is_due(self, by: Row | None) -> bool:
-        return by is None or self.asked.now >= by.observed + self.asked.grace
-
-    def is_over(self, stream: Stream, name: str) -> bool:
-        """Whether it ended before the period."""
-        ended = stream.closed < NEVER or any(row.observed < self.since for row in self.ends[name])
-        return ended and all(row.observed < self.since for row in stream.rows)
-
     def answer(self) -> Answer:
         for name, stream in self.streams.items():
-            self.chain(name, stream)
+            for before, after in pairwise([0, *stream.digests]):
+                self.add(name, before + 1, missing=after > before + 1)
             for row in stream.rows:
-                self.signature(stream, row)
-                if row.seq == 1 or row in stream.run:
-                    self.row(stream, row)
+                self.chain(stream, row)
+                self.content(stream, row)
             self.end(name, stream)
         for row in self.voices:
-            if row.stream in self.streams and (row.event == RECOVERED or row in self.streams[row.stream].rows):
-                self.claims(row)
+            self.listen(row)
         for witness in self.asked.witnesses:
             self.follow(witness, None)
-        worst = verdict({kind for _, _, kind in self.found}) if self.streams or self.found else "empty"
-        answer = Answer(worst, pending=self.pending, adopted=self.adopted)
-        for name in self.streams:
-            mine = sorted((seq, ORDER[kind], kind) for stream, seq, kind in self.found if stream == name)
-            answer.streams[name] = verdict({kind for _, _, kind in mine})
-            if mine:
-                answer.first[name] = mine[0][2], mine[0][0]
-        answer.loose = {kind for stream, _, kind in self.found if not stream}
-        return answer
+        return Answer.of(self.found, self.streams, self.pending, self.adopted)
 
-    def chain(self, name: str, stream: Stream) -> None:
-        for before, seq in pairwise([0, *stream.digests]):
-            if seq > before + 1 and (before != 1 or seq != stream.start):
-                self.found.add((name, before + 1, "missing"))
-        for row in stream.rows:
-            if row.record.get("prev") not in stream.digests.get(row.seq - 1, {row.record.get("prev")}):
-                self.found.add((name, row.seq - 1, "altered"))
-            self.add(row, "forked", when=len(stream.digests[row.seq]) > 1)
-
-    def signature(self, stream: Stream, row: Row) -> None:
+    def chain(self, stream: Stream, row: Row) -> None:
         must = row.event in LIFECYCLE or stream.opened.get("audit.sign") == "record"
-        self.add(row, "bad-signature", when=not row.is_good and (stream.own if "sig" in row.record else must))
-        self.add(row, stream.fault, when=(row.seq, row.event) == (1, OPEN) and stream.fault)
+        unsigned = not row.is_good and (stream.own if "sig" in row.record else must)
+        prev, forked = row.record.get("prev"), len(stream.digests[row.seq]) > 1
+        self.add(row.stream, row.seq - 1, altered=prev not in stream.digests.get(row.seq - 1, {prev}))
+        self.add(row.stream, row.seq, bad_signature=unsigned, forked=forked, index_mismatch=not row.agrees)
 
-    def row(self, stream: Stream, row: Row) -> None:
+    def content(self, stream: Stream, row: Row) -> None:
         """What a record gets wrong by itself, or in its stream."""
-        said, opened, own = row.said, stream.opened, stream.own
-        outside = own and row.event != CLOSE and not is_valid(own, row.observed)
-        self.add(row, "clock-outside-certificate", when=outside)
-        self.add(row, "misplaced", when=(row.event == OPEN) != (row.seq == 1) or row.seq > stream.closed)
-        self.add(row, "index-mismatch", when=not all(agrees(each, row.record) for each in row.indexes))
-        self.add(row, "declared-gap", when=row.event == "audit.gap")
-        if row.event in {OPEN, SEAL}:
+        said, seq, event, opened = row.said, row.seq, row.event, stream.opened
+        add = partial(self.add, row.stream, seq)
+        outside = stream.own and not is_valid(stream.own, row.record["observed"])
+        add(clock_outside_certificate=outside and event != CLOSE, declared_gap=event == "audit.gap")
+        add(misplaced=(event == OPEN) != (seq == 1) or seq > stream.closed)
+        add(rolled_back=row.is_good and any(seq > end.said["audit.recovered.seq"] for end in stream.ends))
+        if event in {OPEN, SEAL}:
             longest = max(opened.get(f"audit.{name}.interval_ms", 300_000) for name in ("seal", "heartbeat"))
             promised = moment(said["audit.seal.next_by"]) - row.observed
-            self.add(row, "misplaced", when=not 0 <= promised <= 2 * longest * 10**6 + SECOND)
-            self.add(row, "misplaced", when=row.event == OPEN and longest > 300_000)
-        if row.event == OPEN:
-            other = opened.get("audit.certificate", said["audit.certificate"])[:1] != said["audit.certificate"][:1]
-            self.add(row, "forked", when=other)
-        if row.event in {SEAL, CLOSE}:
-            self.add(row, "declared-drops", when=said["audit.seal.dropped"])
-            leaves = [bytes.fromhex(max(stream.digests[at])) for at in stream.digests if at < row.seq]
-            right = (said["audit.seal.size"], said["audit.seal.root"]) == (row.seq - 1, root(leaves).hex())
-            self.add(row, "wrong-root", when=not self.asked.is_window and len(leaves) == row.seq - 1 and not right)
+            add(misplaced=not 0 <= promised <= 2 * longest * 10**6 + SECOND)
+            add(misplaced=event == OPEN and longest > 300_000)
+        if event == OPEN and opened:
+            add(forked=said["audit.certificate"][:1] != opened["audit.certificate"][:1])
+            add(**{stream.fault or "-": seq == 1 and stream.fault})
+        if event in {SEAL, CLOSE}:
+            leaves = [bytes.fromhex(max(stream.digests[at])) for at in stream.digests if at < seq]
+            is_right = (said["audit.seal.size"], said["audit.seal.root"]) == (seq - 1, root(leaves).hex())
+            add(wrong_root=len(leaves) == seq - 1 and not is_right, declared_drops=said["audit.seal.dropped"])
 
     def end(self, name: str, stream: Stream) -> None:
-        rows, ends = stream.rows, self.ends[name]
-        tail = {row for row in rows if row.seq > stream.signed}
+        """What is due, and what a recovery adopts."""
+        rows, ends, last = stream.rows, stream.ends, stream.rows[-1]
         later = {row for row in stream.run if row.observed > self.asked.now}
-        self.pending += len(later - tail if ends else later | tail)
+        tail = [row for row in rows if row.seq > stream.signed]
+        self.pending += len(later.difference(tail) if ends else later.union(tail))
         self.adopted += len(tail) if ends else 0
-        lowest = min((end.said["audit.recovered.seq"] for end in ends), default=NEVER)
-        self.found |= {(name, row.seq, "rolled-back") for row in stream.run if row.is_good and row.seq > lowest}
-        due = [moment(row.said["audit.seal.next_by"]) for row in rows if row.event in {OPEN, SEAL}]
-        if not due or stream.closed < NEVER or stream.is_cut:
+        due = [moment(row.said["audit.seal.next_by"]) for row in rows if row.event in {OPEN, SEAL}][-1:]
+        if stream.closed < NEVER or not due:
             return
-        self.add(rows[-1], "overdue-seal", when=not ends and self.asked.now > due[-1] + self.asked.grace)
-        named = {f"{name}:{rows[-1].seq}:{digest}" for digest in stream.digests[rows[-1].seq]}
-        if not ends or named & {*self.asked.witnesses} or len(rows[-1].sources) > 1:
-            return
-        first = next((row.observed for row in rows if row in tail), 0)
-        slack = stream.opened.get("audit.seal.interval_ms", 0) * 10**6 + 5 * SECOND
-        end = min(ends, key=lambda row: row.observed)
-        late = end.observed > due[-1] or any(row.observed > first + slack for row in tail)
-        if stream.signed and late and (rows[-1].seq >= end.said["audit.recovered.seq"] or self.is_due(end)):
-            self.found.add((name, stream.signed, "unwitnessed-end"))
+        self.add(name, last.seq, overdue_seal=not ends and due[0] < self.due)
+        kept = {f"{name}:{last.seq}:{digest}" for digest in stream.digests[last.seq]} & {*self.asked.witnesses}
+        if stream.signed and ends and not kept and len(last.sources) == 1:
+            end = min(ends, key=lambda row: row.observed)
+            slack = stream.opened.get("audit.seal.interval_ms", 0) * 10**6 + 5 * SECOND
+            late = end.observed > due[0] or any(row.observed > tail[0].observed + slack for row in tail)
+            is_whole = last.seq >= end.said["audit.recovered.seq"] or end.observed <= self.due
+            self.add(name, stream.signed, unwitnessed_end=late and is_whole)
 
-    def claims(self, row: Row) -> None:
+    def listen(self, row: Row) -> None:
         """What a record says of others."""
-        said, stream = row.said, self.streams[row.stream]
+        said, add = row.said, partial(self.add, row.stream, row.seq)
         for reference in said["audit.predecessors"] if row.event in {OPEN, "audit.stream.linked"} else ():
             self.follow(reference, row)
-        if row.event == RECOVERED:
-            name = said["audit.recovered.stream"]
-            self.follow(f"{name}:{said['audit.recovered.seq']}:{said['audit.recovered.hash']}", row)
-            wrong = name == row.stream or (name in self.held and self.held[name].closed < NEVER)
-            self.add(row, "misplaced", when=wrong or any(one.said != said for one in self.ends[name]))
         if row.event == CLOSE and "audit.successor" in said:
-            self.add(row, "misplaced", when=self.is_foreign(said["audit.successor"], row))
-            self.absent(said["audit.successor"], row)
-        if row.event == "audit.retired" and row.observed >= self.since:
+            self.follow(f"{said['audit.successor']}:0:", row)
+        if row.ends:
+            self.follow(f"{row.ends}:{said['audit.recovered.seq']}:{said['audit.recovered.hash']}", row)
+            of = self.streams.get(row.ends) or self.held.get(row.ends)
+            differs = of and (of.closed < NEVER or any(one.said != said for one in of.ends))
+            add(misplaced=row.ends == row.stream or differs)
+        if row.event == "audit.retired":
             kept, keep = row.observed - moment(said["audit.retired.ended"]), self.asked.keep
-            here = said["audit.retired.place"] in {self.asked.places.get(at) for at in stream.sources}
-            self.add(row, "misplaced", when=kept < 0)
-            self.add(row, "retired-early", when=here and keep is not None and kept < keep)
-            self.add(row, "retired", when=here and keep is None and not said["audit.retired.delivered"])
+            here = said["audit.retired.place"] in self.asked.places.values()
+            add(misplaced=kept < 0, retired_early=here and keep is not None and kept < keep)
+            add(retired=here and keep is None and not said["audit.retired.delivered"])
 
     def follow(self, named: str, by: Row | None) -> None:
-        name, number, digest = named.split(":")
-        seq, stream = int(number), self.streams.get(name)
+        """A reference; with `seq` 0, one to a stream."""
+        name, seq, digest = named.split(":")
+        is_due, stream = not by or by.observed <= self.due, self.streams.get(name)
         if by:
-            self.add(by, "misplaced", when=self.is_foreign(name, by))
-        if stream is None:
+            self.add(by.stream, by.seq, misplaced=self.is_foreign(name, by))
+        if stream and seq != "0":
+            self.add(name, int(seq), truncated=int(seq) > stream.rows[-1].seq and is_due)
+            self.add(name, int(seq), altered=digest not in stream.digests.get(int(seq), {digest}))
+        if is_due and name not in self.held:
             self.absent(name, by)
-            return
-        if seq > stream.rows[-1].seq and self.is_due(by) and not stream.is_cut:
-            self.found.add((name, seq, "truncated"))
-        if digest not in stream.digests.get(seq, {digest}):
-            self.found.add((name, seq, "altered"))
 
     def absent(self, name: str, by: Row | None) -> None:
         """A stream that no source holds has to be retired from every place from which *by* was read."""
-        listing = [row for row in self.retired if name in row.said["audit.retired.streams"]]
+        listing = [row for row in self.retired if by and name in row.said["audit.retired.streams"]]
         at = {row.said["audit.retired.place"] for row in listing if by and not self.is_foreign(row.stream, by)}
-        places = {self.asked.places.get(source) for source in self.streams[by.stream].sources} if by else {None}
-        if (
-            name not in self.held
-            and self.is_due(by)
-            and not places <= at
-            and (by is None or by.observed >= self.since)
-        ):
-            self.found.add(("", 0, "missing-stream"))
+        read = {source for row in self.held[by.stream].rows for source in row.sources} if by else {-1}
+        self.add("", 0, missing_stream=not {self.asked.places.get(source) for source in read} <= at)
