@@ -116,6 +116,10 @@ def case(number: int, written: Sequence[Sequence[bytes]] = (), *, windows: bool 
         lines = [line for stream in model.build().values() for line in stream]
         if not any(isinstance(parse(line), str) for line in lines):
             break
+    if model.streams and rng.random() < 0.05:
+        other = model.clone()
+        done += ["or", *mutate(other, rng)]  # another story of the same streams, told beside the first
+        lines += [line for stream in other.build().values() for line in stream]
     lines += model.others if rng.random() < 0.1 else []
     if lines and rng.random() < 0.15:
         damage(lines, rng)

@@ -11,6 +11,7 @@ from typing import Any
 from tests.second_verifier.crashes import recover, slack
 from tests.second_verifier.model import Entry, Model, later, members_of, renumber
 from tests.second_verifier.paths import PATHS
+from tests.second_verifier.stolen import again, close_early, invent, rewrite, share_key
 from tests.second_verifier.verifier import LIFECYCLE, OBJECT, OPEN, SECOND, SYSTEM, Json, fits
 
 Mutation = Callable[[Model, Random], None]
@@ -334,7 +335,7 @@ MUTATIONS: Sequence[tuple[Mutation, int]] = (
     (set_value, 8), (add_member, 3), (nest_actor, 1), (move_time, 4), (promise, 3), (drop_entry, 3), (cut_tail, 4),
     (repeat_entry, 4), (move_entry, 2), (insert_lifecycle, 10), (touch_signature, 4), (intervals, 2),
     (certificate, 4), (service, 2), (refer, 4), (remove_stream, 2), (recover, 5), (fork_open, 2), (wrong_seal, 4),
-    (retire, 5), (slack, 2),
+    (retire, 5), (slack, 2), (rewrite, 2), (close_early, 2), (invent, 3), (again, 1), (share_key, 1),
 )  # fmt: skip
 
 
