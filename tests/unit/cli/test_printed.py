@@ -35,6 +35,9 @@ HARMLESS_CATEGORIES = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl
         ("\xa0", r"\xa0"),
         (r"\x1b", r"\\x1b"),
         ("Zoë Łukasz 花子", "Zoë Łukasz 花子"),
+        ("e\u0323\u0302\u0301 שִּׁ֗", "e\u0323\u0302\u0301 שִּׁ֗"),
+        ("a" + "\u0301" * 6 + "b\u0301", "a" + "\u0301" * 4 + r"\u0301\u0301" + "b\u0301"),
+        ("\u0338=", r"\u0338="),
     ],
 )
 def test_hostile_characters_are_shown_and_not_obeyed(text: str, shown: str) -> None:
@@ -71,6 +74,12 @@ def test_a_harmless_body_is_printed_byte_for_byte() -> None:
 
 def test_del_is_escaped_in_json() -> None:
     assert escaped_json('{"a":"\x7f\u202e"}') == '{"a":"\\u007f\\u202e"}'
+
+
+def test_marks_piled_upon_a_letter_are_escaped_in_json() -> None:
+    text = "a" + "\u0301" * 5
+
+    assert escaped_json(json.dumps(text, ensure_ascii=False)) == '"a' + "\u0301" * 4 + '\\u0301"'
 
 
 def test_shortened_text_says_that_it_is() -> None:
