@@ -121,7 +121,7 @@ class DirectorySource:
             SourceError: a directory cannot be listed.
         """
         if not self._path.is_dir():
-            yield _file_lane(self._path)
+            yield _file_lane(self._path.parent, self._path.name)
             return
         is_local = True
         above = self._path
@@ -130,7 +130,8 @@ class DirectorySource:
         for directory, names in walk(self._path):
             otlp = [name for name in names if is_otlp_json(name)]
             is_local = is_local and not otlp
-            yield from otlp_lanes(Path(directory), otlp)
+            where = Path(directory)
+            yield from otlp_lanes(where, otlp)
             files = tuple(name for name in sorted(names) if name.endswith(SUFFIXES) and not is_otlp_json(name))
             # Split here: a path keeps its parts, and a table of them, for as long as one of them is kept
             parent, stream = os.path.split(directory)
@@ -141,7 +142,7 @@ class DirectorySource:
                 yield FileLane(above, stream, _first_observed(Path(directory, files[0])), files)
             else:
                 for name in files:
-                    yield _file_lane(Path(directory, name))
+                    yield _file_lane(where, name)
         self._is_local = is_local
 
     def reorder(self, lanes: Sequence[Lane], differs: Differs) -> Iterable[Lane]:
@@ -153,8 +154,8 @@ class DirectorySource:
         return reorder(lanes, differs)
 
 
-def _file_lane(file: Path) -> FileLane:
-    return FileLane(file.parent, None, _first_observed(file), (file.name,))
+def _file_lane(directory: Path, name: str) -> FileLane:
+    return FileLane(directory, None, _first_observed(directory / name), (name,))
 
 
 def _first_observed(file: Path) -> str:

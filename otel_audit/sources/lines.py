@@ -39,7 +39,8 @@ def read_lines(path: Path) -> Iterator[list[bytes]]:
     try:
         with open_regular(path) as file:
             if path.suffix == ".gz":
-                with gzip.open(file) as unpacked:
+                # Buffered: gzip reads a header byte by byte, and there may be a million, or megabytes of one
+                with gzip.open(io.BufferedReader(cast("io.RawIOBase", file))) as unpacked:
                     yield from _lines(cast("BinaryIO", unpacked), is_live=False)
             elif path.suffix == ".zst":
                 yield from _lines(unpack_zstd(file, path), is_live=False)

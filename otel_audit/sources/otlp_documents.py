@@ -35,6 +35,8 @@ MAX_DOCUMENT_BYTES = 40 << 20
 _BEGINNING = re.compile(rb'\{"resource(?:Logs|Spans|Metrics|Profiles)":')
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""RFC 8878 §3.1.2: what pzstd puts before each frame."""
 _PREFIX_BYTES = 4
 _RESYNCS = 1_000
 """How often a file of length-prefixed frames is searched for the next one: once a crash, not without end."""
@@ -66,7 +68,7 @@ def read_documents(file: BinaryIO, path: Path) -> Iterator[Document]:
         if head.startswith(_GZIP):
             with gzip.open(file) as unpacked:
                 yield from _of_lines(cast("BinaryIO", unpacked))
-        elif head.startswith(_ZSTD):
+        elif head.startswith(_ZSTD) or _SKIPPABLE.match(head):
             yield from _of_lines(unpack_zstd(file, path))
         elif head[_PREFIX_BYTES:] == _ZSTD:
             yield from _of_frames(file, path)
