@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import threading
@@ -43,7 +44,9 @@ def spool(tmp_path: Path) -> Path:
 class FailingSlot(MemorySlot):
     """Records in memory, and calls that can be made to fail, or to wait."""
 
-    append_error: Exception | None = None
+    append_error: BaseException | None = None
+    lines_before_error = 0.0
+    """How much of the line is written all the same."""
     sync_error: OSError | None = None
     may_sync: threading.Event | None = None
     syncs = 0
@@ -51,8 +54,14 @@ class FailingSlot(MemorySlot):
 
     def append(self, line: bytes, *, is_lifecycle: bool = False) -> None:
         if self.append_error is not None:
+            super().append(line[: int(len(line) * self.lines_before_error)], is_lifecycle=is_lifecycle)
             raise self.append_error
         super().append(line, is_lifecycle=is_lifecycle)
+
+    def ends_with(self, line: bytes) -> bool:
+        if 0 < self.lines_before_error < 1:
+            raise OSError(errno.EIO, "part of a line stands there")
+        return super().ends_with(line)
 
     def sync(self) -> None:
         self.syncs += 1
@@ -73,7 +82,7 @@ class FailingSlot(MemorySlot):
 class FailingStorage(MemoryStorage):
     """Memory whose slots fail, and which knows other streams."""
 
-    append_error: Exception | None = None
+    append_error: BaseException | None = None
     others: Sequence[Head] = ()
 
     def slot(self, stream: str) -> FailingSlot:

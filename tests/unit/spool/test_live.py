@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from otel_audit.evidence.identity import Identity
+from otel_audit.evidence.stream import StreamClosed
 from otel_audit.spool.delivery import Delivery
 from otel_audit.spool.live import CLOCK_STEP_NS, Clock, Limits, LiveStream, open_stream
 from otel_audit.spool.segment import NamesNotSynced, NoSpace
@@ -32,8 +33,8 @@ def slot(live: LiveStream) -> FailingSlot:
     return live.slot
 
 
-def write_event(live: LiveStream, clock: FixedClock) -> int:
-    draft = live.stream.draft_event({"event": "item.read"}, clock.time_unix_nano)
+def write_event(live: LiveStream) -> int:
+    draft = live.stream.draft_event({"event": "item.read"}, 1_767_225_600 * SECOND)
     assert draft is not None
     live.write(draft)
     return live.stream.seq
@@ -131,17 +132,17 @@ def test_a_seal_is_owed_a_tenth_early_from_the_last_signed_record_or_the_first_u
 ) -> None:
     assert live.seal_due_nano(1000) == 54 * SECOND
     clock.advance(10)
-    write_event(live, clock)
+    write_event(live)
     assert live.seal_due_nano(1000) == 14_500_000_000
     clock.advance(1)
-    write_event(live, clock)
+    write_event(live)
     assert live.seal_due_nano(1000) == 14_500_000_000, "of the first one"
 
     live.seal()
 
     assert live.seal_due_nano(1000) == 65 * SECOND
     clock.advance(51)
-    write_event(live, clock)
+    write_event(live)
     assert live.seal_due_nano(1000) == 65 * SECOND, "the heartbeat falls due before"
 
 
@@ -149,8 +150,8 @@ def test_a_seal_is_owed_a_tenth_early_from_the_last_signed_record_or_the_first_u
 def test_a_seal_is_owed_at_once_for_as_many_records_as_the_setting_says(
     records: int, is_due: bool, live: LiveStream, clock: FixedClock
 ) -> None:
-    write_event(live, clock)
-    write_event(live, clock)
+    write_event(live)
+    write_event(live)
 
     assert (live.seal_due_nano(records) <= clock.monotonic_nano) == is_due
 
@@ -164,7 +165,7 @@ def test_whoever_waits_for_a_delivery_has_what_is_unsealed_sealed_at_once(
     live.delivery = Delivery()
     assert live.ask_delivered(live.stream.id, live.stream.signed_seq, answers.append)
     assert asked == [], "that is sealed"
-    seq = write_event(live, clock)
+    seq = write_event(live)
 
     assert live.ask_delivered(live.stream.id, seq, answers.append)
     assert live.ask_delivered(live.stream.id, seq, answers.append)
@@ -172,7 +173,7 @@ def test_whoever_waits_for_a_delivery_has_what_is_unsealed_sealed_at_once(
     assert asked == [seq], "the keeper is woken once"
     assert live.seal_due_nano(1000) <= clock.monotonic_nano
     live.seal()
-    write_event(live, clock)
+    write_event(live)
     assert live.seal_due_nano(1000) > clock.monotonic_nano, "nobody waits for this one"
     live.delivery.reach(seq)
     assert answers == [True] * 3
@@ -222,7 +223,7 @@ def test_what_is_synced_is_not_synced_again(live: LiveStream, slot: FailingSlot,
 
     assert live.wait_durable(live.stream.id, live.stream.seq, timeout_s=60)
     assert not live.is_broken
-    assert not live.wait_durable(live.stream.id, write_event(live, clock), timeout_s=60)
+    assert not live.wait_durable(live.stream.id, write_event(live), timeout_s=60)
 
 
 @pytest.mark.parametrize(
@@ -258,10 +259,48 @@ def test_what_could_not_be_begun_may_be_written_again_and_what_was_may_not(
     before = live.stream.seq
     slot.append_error = NoSpace(errno.ENOSPC, "full")
     with pytest.raises(NoSpace):
-        write_event(live, clock)
+        write_event(live)
     assert (live.is_broken, live.stream.seq, live.first_unsealed_nano) == (False, before, None)
 
     slot.append_error = OSError(errno.EIO, "bad")
     with pytest.raises(OSError, match="bad"):
-        write_event(live, clock)
+        write_event(live)
     assert (live.is_broken, live.stream.seq) == (True, before)
+
+
+@pytest.mark.parametrize(("lines", "is_broken", "records"), [(0, False, 2), (1, False, 3), (0.5, True, 2)])
+def test_after_an_interrupt_a_stream_goes_on_from_what_stands_there(
+    lines: float, is_broken: bool, records: int, live: LiveStream, slot: FailingSlot
+) -> None:
+    """A signal handler's exception, before, behind and within the line."""
+    slot.append_error, slot.lines_before_error = KeyboardInterrupt(), lines
+
+    with pytest.raises(KeyboardInterrupt):
+        write_event(live)
+
+    assert (live.is_broken, live.stream.seq) == (is_broken, records)
+
+
+def test_an_interrupted_close_is_the_end_where_it_stands_there(live: LiveStream, slot: FailingSlot) -> None:
+    slot.append_error, slot.lines_before_error = KeyboardInterrupt(), 1
+
+    with pytest.raises(KeyboardInterrupt):
+        live.close("shutdown")
+
+    assert not live.is_broken
+    with pytest.raises(StreamClosed):
+        live.stream.draft_seal(0)
+
+
+def test_where_no_event_has_room_what_is_said_about_the_log_has(live: LiveStream, storage: FailingStorage) -> None:
+    storage.limit_bytes = storage.used_bytes
+    with pytest.raises(NoSpace):
+        write_event(live)
+
+    live.policy()
+    live.write_lifecycle("audit.gap", {"audit.gap.count": 1})
+    live.seal()
+    live.close("shutdown")
+
+    events = ["audit.stream.open", "audit.policy", "audit.policy", "audit.gap", "audit.seal", "audit.stream.close"]
+    assert [record["event"] for record in written(storage)] == events
