@@ -21,11 +21,12 @@ from typing import Any
 
 import orjson
 
-from otel_audit.configure import build, open_identity, read_policy
+from otel_audit.configure import build, read_policy
 from otel_audit.event import Actor, AuditEvent, Source, Target
 from otel_audit.export.delivering import Delivering
 from otel_audit.export.encoding import Encoder
 from otel_audit.export.shipper import Shipper, what_waits
+from otel_audit.issuers import open_identity
 from otel_audit.settings import Settings
 from otel_audit.spool.alarm import Alarms
 from otel_audit.spool.layout import make_directory

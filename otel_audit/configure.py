@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otel_audit.capture.coverage import MOST_MANIFEST_BYTES, is_manifest
@@ -23,17 +22,18 @@ from otel_audit.capture.redaction import configure_hash_key
 from otel_audit.capture.rows import configure_rows
 from otel_audit.capture.sql_config import SqlCaptureConfig, configure_sql
 from otel_audit.ending import close_with_child, close_with_process
-from otel_audit.errors import IdentityError, InvalidSetting
+from otel_audit.errors import InvalidSetting
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.stream import Declaration
 from otel_audit.export.delivering import Delivering, Pace
 from otel_audit.export.exporter import Exporter
 from otel_audit.export.metrics import Watched, watch
 from otel_audit.export.resource import detected_resource
+from otel_audit.issuers import SelfIdentity, open_identity, open_identity_now
 from otel_audit.logger import Pipeline, install, installed, uninstall
 from otel_audit.pipeline import AuditPipeline, DisabledPipeline
 from otel_audit.settings import Settings
-from otel_audit.small_files import MOST_PEM_BYTES, MOST_SECRET_BYTES, MOST_TEXT_BYTES, read_small
+from otel_audit.small_files import MOST_TEXT_BYTES, read_small
 from otel_audit.spool.alarm import Alarms
 from otel_audit.spool.ends import End
 from otel_audit.spool.keeper import Keeper
@@ -48,7 +48,7 @@ from otel_audit.spool.writer import Writer
 from otel_audit.subinterpreters import refuse_subinterpreter
 
 if TYPE_CHECKING:
-    from otel_audit.evidence.identity import Identity, StreamKey
+    from otel_audit.evidence.identity import Identity
 
 _log = logging.getLogger("otel_audit")
 
@@ -94,8 +94,8 @@ def configure(settings: Settings | None = None, *, identity: Identity | None = N
     policy = read_policy(settings)
     alarms = Alarms()
     ground = _prepare(settings, alarms)
-    issuer = identity or _open_identity_now(settings, alarms)
-    if isinstance(issuer, _SelfIdentity):
+    issuer = identity or open_identity_now(settings, alarms)
+    if isinstance(issuer, SelfIdentity):
         issuer.is_fallback_allowed = isinstance(ground.storage, MemoryStorage)
     pipeline = build(settings, policy, ground.storage, issuer, alarms, place=ground.place, delivers=True)
     pipeline.keeper.on_start = close_with_child
@@ -157,7 +157,9 @@ def recover(settings: Settings) -> dict[str, list[End]]:
         alarms = Alarms()
         one = replace(settings, service_name=service, resource={**settings.resource, "service.name": service})
         ground = _prepare(replace(one, fail_mode="closed"), alarms)
-        pipeline = build(one, policy, ground.storage, open_identity(one), alarms, place=ground.place)
+        pipeline = build(
+            one, policy, ground.storage, open_identity(one, may_make=False), alarms, place=ground.place
+        )
         try:
             found[service] = pipeline.keeper.recover()
         finally:
@@ -262,86 +264,9 @@ def read_coverage_digest(settings: Settings) -> str | None:
     return hashlib.sha256(manifest).hexdigest()
 
 
-def _open_identity_now(settings: Settings, alarms: Alarms) -> Identity:
-    """As `open_identity`; one that is not valid at this time is an alarm, in fail mode `closed` an error.
-
-    A machine may start in 1970, and its clock be set a moment later: then streams can be opened, and not before.
-    """
-    issuer = open_identity(settings)
-    if settings.identity != "self":
-        from otel_audit.evidence.identity import IssuerIdentity
-
-        try:
-            if isinstance(issuer, IssuerIdentity):
-                issuer.check_validity()
-        except IdentityError as error:
-            if settings.fail_mode == "closed":
-                raise
-            alarms.note("identity", f"{error}; no stream can be opened until then, and events are lost")
-    return issuer
-
-
-def open_identity(settings: Settings) -> Identity:
-    """The issuer of stream certificates: `file:` is read now, `self` when the first stream opens.
-
-    Raises:
-        IdentityError: the files cannot be read or understood.
-    """
-    if settings.identity != "self":
-        from otel_audit.evidence.identity import file_identity
-
-        certificate, key = settings.identity.removeprefix("file:").split(",")
-        passphrase = settings.identity_passphrase_file
-        try:
-            secret = None if passphrase is None else read_small(passphrase, MOST_SECRET_BYTES).rstrip(b"\r\n")
-        except OSError as error:
-            raise IdentityError(
-                f"OTEL_AUDIT_IDENTITY_PASSPHRASE_FILE={str(passphrase)!r}: cannot be read ({error.strerror})"
-            ) from error
-        return file_identity(Path(certificate), Path(key), secret)
-    if settings.directory is not None:
-        return _SelfIdentity(settings.directory)
-    from otel_audit.evidence.identity import memory_identity
-
-    return memory_identity()
-
-
-class _SelfIdentity:
-    """The state directory's own issuer, read or made when it is first asked: most processes never write."""
-
-    def __init__(self, directory: Path) -> None:
-        self.is_fallback_allowed = False
-        """In memory only, where the directory holds none and takes none; of records in memory only."""
-        self._directory = directory
-        self._path = directory / "identity" / "issuer.pem"
-        self._pem: bytes | None = None
-        self._identity: Identity | None = None
-
-    def certify(self, request: StreamKey) -> tuple[bytes, ...]:
-        """See `Identity.certify`."""
-        if self._identity is None:
-            try:
-                from otel_audit.evidence.identity import memory_identity, self_identity
-            except ImportError as error:  # no file descriptor is left, say
-                raise IdentityError(f"the issuer cannot be loaded: {error}") from error
-            try:
-                self._identity = self_identity(self._directory)
-                self._pem = read_small(self._path, MOST_PEM_BYTES)
-            except (IdentityError, OSError):
-                if not self.is_fallback_allowed:
-                    raise
-                self._identity = memory_identity()
-        return self._identity.certify(request)
-
-    def put_back(self) -> None:
-        """Make the issuer's file anew, after someone removed it: later streams keep the issuer of earlier ones."""
-        if self._pem is not None:
-            create_once(self._path, self._pem)
-
-
 def _put_back(ground: _Ground, issuer: Identity) -> None:
     ground.put_back()
-    if isinstance(issuer, _SelfIdentity):
+    if isinstance(issuer, SelfIdentity):
         issuer.put_back()
 
 

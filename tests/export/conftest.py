@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from otel_audit.configure import build, open_identity, read_policy
+from otel_audit.configure import build, read_policy
 from otel_audit.event import Actor, AuditEvent, Target
 from otel_audit.evidence.identity import local_issuers
 from otel_audit.export.delivering import Pace
+from otel_audit.issuers import open_identity
 from otel_audit.pipeline import AuditPipeline
 from otel_audit.receipt import Receipt
 from otel_audit.settings import Settings

@@ -219,11 +219,10 @@ def _look_at_own_issuer(settings: Settings) -> Iterator[Look]:
 
 
 def _look_at_file(settings: Settings) -> Look:
-    from otel_audit.configure import open_identity
-    from otel_audit.evidence.identity import IssuerIdentity
+    from otel_audit.issuers import FileIdentity, open_identity
 
     identity = open_identity(settings)
-    if isinstance(identity, IssuerIdentity):
+    if isinstance(identity, FileIdentity):
         identity.check_validity()
     (issuer, *_) = known_issuers(settings)
     return _validity(issuer.not_valid_after_utc - datetime.now(UTC))

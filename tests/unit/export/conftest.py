@@ -21,8 +21,9 @@ from opentelemetry.sdk._logs.export import (
 
 import otel_audit
 from otel_audit import SigningLogRecordProcessor
-from otel_audit.configure import build, open_identity, read_policy
+from otel_audit.configure import build, read_policy
 from otel_audit.evidence.identity import local_issuers
+from otel_audit.issuers import open_identity
 from otel_audit.logger import install, installed
 from otel_audit.pipeline import AuditPipeline
 from otel_audit.settings import Settings
