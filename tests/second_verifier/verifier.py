@@ -19,9 +19,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
 
 from tests.second_verifier.asked import Answer, Body, Question
 
@@ -86,8 +84,8 @@ def fits(value: Any, kind: str) -> bool:
     if row := SHAPES.get(kind):
         named = isinstance(value, OBJECT) and value.keys() <= row.keys()
         return named and all(fits(value.get(name), row[name]) for name in row)
-    flags = re.ASCII | re.DOTALL
-    if not re.fullmatch(PATTERNS.get(kind, f"str:(?:{kind})"), f"{type(value).__name__}:{value}", flags):
+    form = PATTERNS.get(kind, f"str:(?:{kind})")
+    if not re.fullmatch(f"(?as){form}", f"{type(value).__name__}:{value}"):
         return False
     return moment(value) > -(NEVER**2) if kind == "time" else kind != "reference" or int(value[33:-65]) < NEVER
 
@@ -196,7 +194,7 @@ def issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
     with suppress(*UNREADABLE):
         child.verify_directly_issued_by(parent)
         return True
-    return child.issuer == parent.subject and isinstance(child.signature_hash_algorithm, hashes.SHA1)
+    return child.issuer == parent.subject and getattr(child.signature_hash_algorithm, "name", "") == "sha1"
 
 
 def is_strong(child: x509.Certificate, parent: x509.Certificate) -> bool:
@@ -214,7 +212,7 @@ def is_valid(one: x509.Certificate, at: str) -> bool:
 def judge_path(opening: Json, anchors: Sequence[x509.Certificate]) -> tuple[x509.Certificate | None, str]:
     """The stream's own certificate, where it can be read, and the finding on its path, or nothing."""
     path, own, ends, reached, right = list[x509.Certificate](), None, False, not anchors, False
-    names = {NameOID.COMMON_NAME: opening["stream"], NameOID.ORGANIZATION_NAME: opening["context"]["service.name"]}
+    names, oids = (opening["stream"], opening["context"]["service.name"]), x509.oid.NameOID
     with suppress(*UNREADABLE):
         for text in opening["context"]["audit.certificate"]:
             path.append(x509.load_der_x509_certificate(base64.b64decode(text, validate=True)))
@@ -225,7 +223,7 @@ def judge_path(opening: Json, anchors: Sequence[x509.Certificate]) -> tuple[x509
         above = [one for one in anchors for last in path[-1:] if not ends and issued(last, one)]
         reached |= ends or bool(above)
         right = own is not None and len(path) <= 8
-        for oid, name in names.items():
+        for oid, name in zip((oids.COMMON_NAME, oids.ORGANIZATION_NAME), names, strict=True):
             right &= [said.value for one in path[:1] for said in one.subject.get_attributes_for_oid(oid)] == [name]
         for at, one in enumerate(path[:-1] if ends else path):  # of an anchor only name and key are looked at
             basic = one.extensions.get_extension_for_class(x509.BasicConstraints)
@@ -289,10 +287,8 @@ class Judge:
         good = [row for stream in trusted for row in stream.rows if row.is_good]
         self.voices = [row for row in good if row.observed <= asked.now]
         self.retired = [row for row in good if row.event == "audit.retired"]
-        for row in self.voices:
-            if row.ends in self.held and row.ends != row.stream and not self.is_foreign(row.ends, row):
-                self.held[row.ends].ends.append(row)
-        for stream in self.held.values():
+        for name, stream in self.held.items():
+            stream.ends = self.ends(name)
             above = max([stream.signed, *(row.said["audit.recovered.seq"] for row in stream.ends)])
             stream.hold(row for row in stream.rows if not stream.ends or row.seq <= above)  # torn, "On disk"
         self.streams = self.held = {name: stream for name, stream in self.held.items() if stream.rows}
@@ -303,6 +299,9 @@ class Judge:
     def is_foreign(self, name: str, by: Row) -> bool:
         service = self.held[name].opened.get("service.name") if name in self.held else None
         return service not in {None, self.held[by.stream].opened["service.name"]}
+
+    def ends(self, name: str) -> list[Row]:
+        return [row for row in self.voices if row.ends == name != row.stream and not self.is_foreign(name, row)]
 
     def answer(self) -> Answer:
         for name, stream in self.streams.items():
@@ -375,8 +374,8 @@ class Judge:
         if row.ends:
             self.follow(f"{row.ends}:{said['audit.recovered.seq']}:{said['audit.recovered.hash']}", row)
             of = self.streams.get(row.ends) or self.held.get(row.ends)
-            differs = of and (of.closed < NEVER or any(one.said != said for one in of.ends))
-            add(misplaced=row.ends == row.stream or differs)
+            add(misplaced=row.ends == row.stream or (of and of.closed < NEVER))
+            add(misplaced=any(one.said != said for one in self.ends(row.ends)))
         if row.event == "audit.retired":
             kept, keep = row.observed - moment(said["audit.retired.ended"]), self.asked.keep
             here = said["audit.retired.place"] in self.asked.places.values()
