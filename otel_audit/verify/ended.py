@@ -123,10 +123,10 @@ def left_of(check: StreamCheck, known: Callable[[str], str], hint: str) -> ReadS
         last_holders=holders if check.last_holders == check.holders else _shared(check.last_holders),
         held=held,
         absent=tuple(sorted(check.marks.seqs - check.held.keys())),
-        has_record_since=check.has_record_since,
+        has_record_since=check.window.has_record_since,
         has_close=check.has_close,
-        is_cut=check.is_cut,
-        run_start=check.run_start,
+        is_cut=check.window.is_cut,
+        run_start=check.window.run_start,
         ended_at=check.marks.ended_at,
         rolled_back_above=check.marks.rolled_back_above,
     )

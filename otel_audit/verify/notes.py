@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,10 +65,10 @@ class Notes:
             else:
                 yield from (Noted(kind, note.seq, note.count, note.message) for note in notes)
 
-    def keep_causes(self, upto: int, found_at: int = 0) -> None:
+    def keep_causes(self, upto: int, found_at: AbstractSet[int] = frozenset()) -> None:
         """Forget what was seen at records above *upto*; but not what is to be reported at *found_at*."""
         for kind, notes in list(self.by_kind.items()):
-            kept = [note for note in notes if note.cause <= upto or note.seq == found_at]
+            kept = [note for note in notes if note.cause <= upto or note.seq in found_at]
             if kept:
                 self.by_kind[kind] = kept
             else:

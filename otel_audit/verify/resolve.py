@@ -101,7 +101,8 @@ class Streams:
             self._judge_named(check, report)
             self._judge_end(check, report)
         for stream, namings in groupby(self._namings, key=_NAMED):
-            self._judge_namings(stream, [n for n in namings if n.by in concerned], report)
+            judged = [n for n in namings if n.by in concerned and _is_in_run(n, concerned[n.by])]
+            self._judge_namings(stream, judged, report)
         for stream in sorted(self._witness):
             if stream not in self._checks:
                 report("missing-stream", stream, None, "a witness has seen it, and no source holds it", 1)
@@ -243,7 +244,7 @@ class Streams:
                 continue
             elif naming.by == stream:
                 report("misplaced", naming.by, naming.at, "a stream recovers itself", 1)
-            elif named is not None and named.closed_at is not None:
+            elif named is not None and named.has_close:
                 report("misplaced", naming.by, naming.at, f"{by_name} was recovered and has a close", 1)
             elif differ:
                 report("misplaced", naming.by, naming.at, f"{by_name} was recovered twice, differently", 1)
@@ -284,6 +285,11 @@ class Streams:
         elif keep_ns is None:
             message = f"{count} streams were removed undelivered; say with --keep how long they had to be kept"
             report("retired", by, at, message, 1)
+
+
+def _is_in_run(naming: Naming, by: ReadStream) -> bool:
+    """Whether the record that says it is in the run of stream *by*, which record 1 and every recovery count as."""
+    return naming.at == 1 or naming.kind == "recovered" or by.run_start <= naming.at <= by.last_seq
 
 
 def newest_first(opened: Mapping[str, str]) -> list[str]:

@@ -36,7 +36,7 @@ class Marks:
     rolled_back_above: int | None = None
     """The lowest such record that any recovery claims: well-signed ones above should not be."""
     period_to: int = 0
-    """A record observed in the period: a run ends behind it, though others observed later came first."""
+    """A run ends behind this record, though others observed after the period came first: see `Window.reach`."""
 
 
 @dataclass(slots=True)

@@ -13,13 +13,14 @@ from typing import Any
 
 from otel_audit.evidence.canonical import encode
 from otel_audit.evidence.merkle import Tree
-from otel_audit.evidence.record import CLOSE, GAP, MAX_INTEGER, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
+from otel_audit.evidence.record import CLOSE, GAP, LINKED, MAX_INTEGER, OPEN, RECOVERED, RETIRED, SEAL, is_lifecycle
 from otel_audit.evidence.rfc3339 import seconds_between, unix_nanos
 from otel_audit.evidence.signatures import is_sound_key, verify
 from otel_audit.verify.notes import Notes
 from otel_audit.verify.reference import Naming, Retirement, namings
 from otel_audit.verify.run import Run
 from otel_audit.verify.standing import Current, End, Marks, Opening, Tail, Terms
+from otel_audit.verify.window import Window
 
 MAX_INTERVAL_MS = 300_000
 _MAX_FORKS = 64
@@ -32,11 +33,10 @@ class StreamCheck:
     """State of one stream while it is read, and what was found when it has been."""
 
     __slots__ = (
-        "_before", "_current", "_dropped", "_end", "_kept", "_leaves", "_marked", "_recent", "_signed",
-        "_terms", "_tree", "closed_at", "first_seq", "future", "has_close", "has_record_since", "held", "holders",
-        "is_cut", "is_open_signed",
-        "last_holders", "last_in_period", "last_observed", "last_seq", "marks", "namings", "next_by",
-        "notes", "opening", "records", "retirements", "run_start", "signed_seq", "stream", "tail",
+        "_before", "_current", "_dropped", "_end", "_leaves", "_marked", "_recent", "_signed", "_terms", "_tree",
+        "closed_at", "first_seq", "future", "has_close", "held", "holders", "is_open_signed", "last_holders",
+        "last_observed", "last_seq", "marks", "namings", "next_by", "notes", "opening", "records", "retirements",
+        "signed_seq", "stream", "tail", "window",
     )  # fmt: skip
 
     def __init__(self, stream: str, terms: Terms, marks: Marks) -> None:
@@ -64,14 +64,8 @@ class StreamCheck:
         """Sources that hold its last record."""
         self.held: dict[int, Current] = {}
         """Hashes at marked records, the last signed and the last one."""
-        self.has_record_since = False
         self.has_close = False
-        self.last_in_period = 0
-        """Highest `seq` of a record that is observed in the period; it may lie behind the end of the run."""
-        self.is_cut = False
-        """Whether the window ended before the stream did."""
-        self.run_start = 1
-        """First `seq` after record 1 that the window has."""
+        self.window = Window(terms, marks)
         self._terms = terms
         self._marked = sorted(marks.seqs)
         self._recent = Notes()
@@ -83,8 +77,6 @@ class StreamCheck:
         self._leaves: list[bytes] = []
         self._dropped = 0
         self._end: End | None = None
-        self._kept = 0
-        """Of `namings`, those that no later start of the window drops."""
 
     @property
     def is_good(self) -> bool:
@@ -105,12 +97,13 @@ class StreamCheck:
         if seq == self.last_seq:
             self._take_again(m, seq, observed, record_hash, source)
             return
-        if self.is_cut:
+        if self.window.is_cut:
             self._overhear(m, seq, observed)
             return
         end_at = self.marks.ended_at
-        if end_at is not None and self._end is None and seq > end_at and self.signed_seq <= end_at:
-            self._end = self._snapshot()
+        if end_at is not None and seq > end_at and (self._end is None or self._end.last_seq < self.signed_seq):
+            hashes, holders = self._current.hashes, set(self.last_holders)
+            self._end = End(self.records, self.last_seq, self.last_observed, hashes, holders, replace(self.tail))
         if seq == self.last_seq + 1:
             if seq > 1:
                 self._follow(m["prev"], seq)
@@ -149,7 +142,7 @@ class StreamCheck:
         else:
             self.tail.add(seq, observed, is_future=observed > self._terms.now)
         if self._terms.is_window:
-            self._move_window(seq, observed, is_signed=is_signed)
+            self._move_window(seq, observed, set(), is_signed=is_signed)
 
     def plain_run(self) -> Run | None:
         """Where a run of plain records may begin, None where every record needs `take`."""
@@ -194,7 +187,7 @@ class StreamCheck:
         """Take note that there are no more records."""
         end = self._end
         if end is not None and self.signed_seq <= end.last_seq:
-            # What is unsigned above the recovered record is torn, as if it were not there.
+            # What is unsigned above the recovered record and the last signed one is torn, as if it were not there.
             self.records, self.last_seq, self.last_observed = end.records, end.last_seq, end.last_observed
             self.tail, self.last_holders = end.tail, end.holders
             self._current = Current(end.hashes, end.last_observed)
@@ -214,10 +207,13 @@ class StreamCheck:
         if len(hashes) >= _MAX_FORKS:
             return
         hashes.append(record_hash)
-        if self._before and m["prev"] not in self._before:
+        if self._before and m["prev"] not in self._before and not self.window.run_start == seq > 2:
             self._note("altered", seq - 1, seq, f"record {seq - 1} is not the record that {seq} follows")
-        if self._examine(m, seq, observed, record_hash):
+        is_signed = self._examine(m, seq, observed, record_hash)
+        if is_signed:
             self._take_signed(m, seq, observed)
+        if self._terms.is_window:
+            self._move_window(seq, observed, {seq}, is_signed=is_signed)
 
     def _follow(self, prev: str, seq: int) -> None:
         self._before = before = self._current.hashes
@@ -344,35 +340,16 @@ class StreamCheck:
         else:
             self.retirements.append(Retirement.of(context, self.stream, seq, observed))
 
-    def _place_in_time(self, seq: int, observed: str) -> None:
-        since, until = self._terms.since, self._terms.until
-        if since is None or observed >= since:
-            self.has_record_since = True
-            if until is None or observed < until:
-                self.last_in_period = seq
-
-    def _move_window(self, seq: int, observed: str, *, is_signed: bool) -> None:
-        """The run spans every record observed in the period, wherever the clock had stepped to."""
-        until = self._terms.until
-        self._place_in_time(seq, observed)
-        if not is_signed:
-            return
-        if until is not None and observed >= until:
-            self.is_cut = seq > self.marks.period_to
-        elif seq > 1 and not self.last_in_period:
-            # Before the period, the run begins anew here: what lies before, record 1 apart, is not asked about.
-            self.run_start = seq
+    def _move_window(self, seq: int, observed: str, found_at: set[int], *, is_signed: bool) -> None:
+        """Where the run begins anew, what is to be reported at *found_at* stays, and record 1."""
+        self.window.place(seq, observed, is_signed=is_signed)
+        if is_signed and self.window.move(seq, observed):
             # Record 1 is there: without it there is no key, and nothing is well signed.
             self.records = 2
             self.future = 0
-            self.notes.keep_causes(1, 1 if seq == 2 else 0)
+            self.notes.keep_causes(1, found_at | {1} if seq == 2 else found_at)
             if self.closed_at != seq:
                 self.closed_at = None
-            # Those kept before are not looked at again: a hostile stream may recover thousands.
-            new = self.namings[self._kept :]
-            self.namings[self._kept :] = [n for n in new if n.at == 1 or n.kind == "recovered"]
-            self._kept = len(self.namings)
-            self.namings += [n for n in new if n.at == seq and n.kind != "recovered"]
 
     def note_index(self, kind: str, seq: int, message: str) -> None:
         """Take note that an attribute beside record *seq*, the last one taken, differs from it."""
@@ -380,19 +357,17 @@ class StreamCheck:
             (self.notes if seq == self.signed_seq else self._recent).add(kind, seq, seq, message)
 
     def _overhear(self, m: dict[str, Any], seq: int, observed: str) -> None:
-        """After the window: the recovery of a stream counts wherever it is, and so does what was retired."""
-        self._place_in_time(seq, observed)  # in the period: all is to be read again, further
+        """Behind the run: what is said of other streams counts wherever it is said."""
         event: str = m["event"]
-        if not (event == RETIRED or (event == RECOVERED and observed <= self._terms.now)):
-            return
-        recent, self._recent = self._recent, Notes()
-        if self._check_signature(m, seq, must=True):
+        names = event == RETIRED or (event in (OPEN, LINKED, RECOVERED) and observed <= self._terms.now)
+        is_signed = False
+        if names or self.window.is_before(observed):
+            recent, self._recent = self._recent, Notes()
+            is_signed = self._check_signature(m, seq, must=True)
+            self._recent = recent
+        if is_signed and names:
             self._listen(m["context"], event, seq, observed)
-        self._recent = recent
-
-    def _snapshot(self) -> End:
-        hashes, holders = self._current.hashes, set(self.last_holders)
-        return End(self.records, self.last_seq, self.last_observed, hashes, holders, replace(self.tail))
+        self.window.place(seq, observed, is_signed=is_signed)
 
     def _note(self, kind: str, seq: int, cause: int, message: str, count: int = 1) -> None:
         self._recent.add(kind, seq, cause, message, count)

@@ -235,8 +235,9 @@ class _Reading:
             self._remove(stream, disorder.lane)
             self._named[stream] |= marks.seqs
             return False
-        if check.is_cut and check.last_in_period > check.last_seq:
-            return self._read(stream, replace(marks, period_to=check.last_in_period))
+        window = check.window
+        if window.is_cut and window.reach > check.last_seq:
+            return self._read(stream, replace(marks, period_to=window.reach))
         if any(tally.malformed or tally.unsupported for tally in tallies):
             self._tallies[stream] = tallies
         if check.records:

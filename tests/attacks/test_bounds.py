@@ -150,7 +150,7 @@ def test_a_device_and_a_link_to_itself_are_refused_by_name(tmp_path: Path) -> No
     said = {
         "zero.jsonl": "not a regular file",
         "loop.jsonl": "Too many levels",
-        "gone.jsonl": "a link to what is not",
+        "gone.jsonl": "or nowhere",
     }
     for name, to in (("zero.jsonl", "/dev/zero"), ("loop.jsonl", "loop.jsonl"), ("gone.jsonl", "nowhere")):
         (tmp_path / name).symlink_to(to)

@@ -191,6 +191,22 @@ def test_a_signed_record_above_the_recovered_one_is_rolled_back(archive: Archive
     assert findings.of(archive.verify(), stream) == [("rolled-back", 8)]
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_unsigned_lines_behind_a_rolled_back_record_are_torn_too(archive: Archive, is_first: bool) -> None:
+    keeper = archive.stream() if is_first else None
+    stream = crashed(archive)
+    keeper = keeper or archive.stream()
+    keeper.recover(stream)
+    stream.events(1)
+    stream.seal()
+    stream.event(prev="0" * 64)
+
+    verdict = archive.verify()
+
+    assert findings.of(verdict, stream) == [("rolled-back", 8)]
+    assert next(s for s in verdict.streams if s.stream == stream.id).last_seq == 8
+
+
 def test_a_recovery_vouches_for_the_adopted_records(archive: Archive) -> None:
     stream = crashed(archive)
     keeper = archive.stream()

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.archives import Archive, MemoryLane, MemorySource, record_hash
+from tests.archives import Archive, MemoryLane, MemorySource, canonical, record_hash
 from tests.unit.verify import findings
 
 
@@ -275,3 +275,101 @@ def test_what_is_wrong_with_the_open_is_said_of_every_period(archive: Archive, h
     archive.streams[0].replace(1, sign=True, context={"audit.seal.interval_ms": 300_001})
 
     assert ("misplaced", 1) in findings.of(archive.verify(since=hours[3]), archive.streams[0])
+
+
+def test_a_stream_that_steps_back_over_a_period_is_held_to_its_last_promise(archive: Archive) -> None:
+    """Whoever cut it off behind its last record would have taken records of the period."""
+    stream = archive.stream(heartbeat_interval_ms=60_000)
+    start = archive.clock.moment
+    archive.clock.advance(600)
+    stream.event()
+    stream.seal()
+    archive.clock.advance(-580)
+    stream.seal()
+    now = start + timedelta(hours=1)
+    assert ("overdue-seal", 4) in findings.of(archive.verify(now=now), stream)
+
+    verdict = archive.verify(now=now, since=start + timedelta(seconds=60), until=start + timedelta(seconds=90))
+
+    assert findings.of(verdict, stream) == [("overdue-seal", 4)]
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_what_is_named_from_outside_of_a_run_must_be_that_record_all_the_same(
+    archive: Archive, is_behind: bool
+) -> None:
+    other = archive.stream(heartbeat_interval_ms=300_000)
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    other.event()
+    other.seal()
+    period = (archive.clock.moment + timedelta(seconds=90), archive.clock.moment + timedelta(seconds=150))
+    for is_named in (not is_behind, False, False, is_behind):
+        archive.clock.advance(60)
+        stream.linked([other.reference(3)] if is_named else [])
+        stream.event()
+        stream.seal()
+    honest = archive.verify(since=period[0], until=period[1])
+    other.replace(3, sign=True, time="2020-01-01T00:00:00.000000000Z")
+
+    verdict = archive.verify(since=period[0], until=period[1])
+
+    assert findings.of(honest, other) == []
+    assert findings.of(verdict, other)[:1] == [("altered", 3)]
+
+
+def test_what_is_absent_is_missing_only_where_the_run_names_it(archive: Archive) -> None:
+    gone, stream = archive.stream(), archive.stream(heartbeat_interval_ms=300_000)
+    period = (archive.clock.moment + timedelta(seconds=90), archive.clock.moment + timedelta(seconds=150))
+    for is_named in (True, False, False, True):
+        archive.clock.advance(60)
+        stream.linked([gone.reference(1)] if is_named else [])
+        stream.event()
+        stream.seal()
+    stream.close()
+    archive.streams.remove(gone)
+    assert findings.everything(archive.verify()) == [("missing-stream", gone.id, None)]
+
+    assert findings.everything(archive.verify(since=period[0], until=period[1])) == []
+
+
+def test_of_two_records_with_which_a_run_begins_neither_is_chained_to_what_lies_before(
+    archive: Archive, hours: list[datetime]
+) -> None:
+    stream = archive.streams[0]
+    twin = stream.signed({**stream.members(7), "prev": "0" * 64})
+    stream.records.insert(7, twin)
+    assert ("altered", 6) in findings.of(archive.verify(), stream)
+
+    kinds = findings.of(archive.verify(since=hours[2]), stream)
+
+    assert kinds[0] == ("forked", 7)
+    assert ("altered", 6) not in kinds
+
+
+def test_a_run_may_begin_with_the_second_of_two_records(archive: Archive, hours: list[datetime]) -> None:
+    """The first of them is badly signed; what lies before is not judged for that."""
+    stream = archive.streams[0]
+    bad = canonical({**stream.members(7), "sig": stream.members(4)["sig"]})
+    stream.records.insert(6, bad)
+    stream.replace(5, outcome="failure")
+    whole = findings.of(archive.verify(), stream)
+    assert ("altered", 5) in whole
+
+    kinds = findings.of(archive.verify(since=hours[2]), stream)
+
+    assert ("forked", 7) in kinds
+    assert ("altered", 5) not in kinds
+
+
+def test_the_recovery_of_what_was_closed_before_the_period_is_misplaced(archive: Archive) -> None:
+    """Its run begins behind the close, with a record that should not be there."""
+    stream = archive.stream()
+    stream.event()
+    stream.close()
+    stream.seal()
+    keeper = archive.stream(heartbeat_interval_ms=300_000)
+    archive.clock.advance(60)
+    since = archive.clock.moment
+    keeper.recover(stream)
+
+    assert findings.of(archive.verify(since=since), keeper) == [("misplaced", 2)]
