@@ -49,8 +49,13 @@ class FailingSlot(MemorySlot):
     """How much of the line is written all the same."""
     sync_error: OSError | None = None
     may_sync: threading.Event | None = None
+    """A sync waits for it, and says so by `is_syncing`."""
     syncs = 0
     is_closed = is_released = False
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__(storage)
+        self.is_syncing = threading.Event()
 
     def append(self, line: bytes, *, is_lifecycle: bool = False) -> None:
         if self.append_error is not None:
@@ -66,6 +71,7 @@ class FailingSlot(MemorySlot):
     def sync(self) -> None:
         self.syncs += 1
         if self.may_sync is not None:
+            self.is_syncing.set()
             assert self.may_sync.wait(60)
         if self.sync_error is not None:
             raise self.sync_error

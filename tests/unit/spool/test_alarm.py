@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import threading
 
 import pytest
 
 from otel_audit.spool.alarm import Alarms
+
+from .conftest import in_child
 
 
 class Watch:
@@ -81,3 +85,31 @@ def test_what_lasts_is_said_as_it_is_now(alarms: Alarms, watch: Watch, caplog: p
 
     (line,) = said(alarms, caplog)
     assert line.startswith("ERROR otel-audit: the sink answers 401 (since")
+
+
+def test_what_lasts_is_said_once_a_minute(alarms: Alarms, watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    alarms.note("disk", "the disk is full")
+    said(alarms, caplog)
+    lines: list[int] = []
+    for _ in range(12):
+        watch.now_s += 10
+        alarms.repeat()
+        lines.append(len(said(alarms, caplog)))
+
+    assert lines == [0, 0, 0, 0, 0, 1] * 2
+
+
+def test_a_forked_child_has_no_troubles_and_waits_for_no_thread_of_its_parent_s(alarms: Alarms) -> None:
+    alarms.note("disk", "the disk is full")
+
+    def has_none() -> bool:
+        alarms.forget()
+        other = threading.Thread(target=alarms.note, args=("its own", "trouble"))
+        other.start()
+        other.join()
+        return alarms.lasting == ["trouble"] and alarms.unsaid == [(logging.ERROR, "otel-audit: trouble")]
+
+    with alarms._lock:  # pyright: ignore[reportPrivateUsage] - as another thread may, at the very fork
+        assert in_child(has_none)
+
+    assert alarms.lasting == ["the disk is full"]

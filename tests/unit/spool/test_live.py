@@ -205,8 +205,7 @@ def test_who_waits_for_another_s_sync_waits_no_longer_than_he_says_and_needs_non
     seq = live.stream.seq
     thread = threading.Thread(target=live.sync, args=(seq,))
     thread.start()
-    while not slot.syncs:
-        thread.join(0.001)
+    assert slot.is_syncing.wait(60)
 
     assert not live.wait_durable(live.stream.id, seq, timeout_s=0)
     assert not live.sync(seq, timeout_s=0.001)
