@@ -245,7 +245,7 @@ def local_issuers(directory: Path) -> list[x509.Certificate]:
     path = directory / "identity" / ISSUER_FILE
     try:
         return x509.load_pem_x509_certificates(read_small(path, MOST_PEM_BYTES))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise IdentityError(
