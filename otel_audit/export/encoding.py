@@ -25,6 +25,8 @@ from otel_audit.export.protobuf import ATTRIBUTE, attribute, count_attribute, de
 _CACHE_LIMIT = 4096
 """Encoded attributes kept at most; actions, types, routes and statements repeat, ids do not."""
 _CACHED_BYTES = 512
+_KEPT_VALUES = 256
+"""Of one attribute, as what repeats has few: a path or an id would fill the processor's caches, 0.8 µs a record."""
 
 _LOG_RECORD = b"\x12"  # ScopeLogs.log_records = 2
 _NAMES = {path: name for name, path in MEMBERS.items()}
@@ -59,6 +61,9 @@ class Encoder:
         self._has_context = attributes == "all"
         self._cache: dict[tuple[str | int | None, ...], bytes] = {}
         self._heads: dict[tuple[str, ...], tuple[bytes, bytes]] = {}
+        self._met: dict[str, int] = {}
+        """How many values of an attribute are remembered."""
+        self._lengths: dict[int, bytes] = {}
         self._places = ("", 0, 0, b"", b"")
         self._seconds: tuple[str, int] = ("", 0)
 
@@ -80,8 +85,7 @@ class Encoder:
         time, observed = members["time"], members["observed"]
         time_nano = self._nanos(time)
         observed_nano = time_nano if observed == time else self._nanos(observed)
-        body_size = len(body)
-        size = varint(body_size)
+        size = len(body)
         cached = self._cache.get
         actor, stream, event = members["actor"], members["stream"], members["event"]
         # what changes little from record to record is kept as one piece
@@ -90,7 +94,7 @@ class Encoder:
         who = (actor["id"], actor["type"], actor.get("auth"), actor.get("name"))
         parts = [
             b"\x09" + _pack_time(time_nano) if time_nano else b"",  # proto3: a zero is not written
-            b"\x2a" + varint(1 + len(size) + body_size) + b"\x0a" + size,
+            self._lengths.get(size) or self._remember_length(size),
             body,
             self._place(stream, members["seq"]),
             begin,
@@ -119,9 +123,11 @@ class Encoder:
             if not _SPECIAL.isdisjoint(context):
                 context = {name: context[name] for name in context if not _is_left_out(members, name)}
             if _PLAIN.issuperset(map(type, context.values())):
-                pieces = [*map(cached, context.items())]
-                if None in pieces:
-                    pieces = list(map(self._known, context.items(), pieces))
+                items = [*context.items()]
+                pieces = [*map(cached, items)]
+                while None in pieces:
+                    at = pieces.index(None)
+                    pieces[at] = self._attribute(items[at])
                 parts += cast("list[bytes]", pieces)
             else:
                 parts += [attribute(*item) for item in context.items()]
@@ -160,12 +166,23 @@ class Encoder:
         self._heads[head] = made
         return made
 
-    def _known(self, item: tuple[str, str | int], piece: bytes | None) -> bytes:
-        """An attribute, remembered where it is short."""
-        if piece is not None:
-            return piece
+    def _remember_length(self, size: int) -> bytes:
+        """What stands before a body of *size* bytes: its field, an AnyValue, a string."""
+        length = varint(size)
+        if len(self._lengths) >= _CACHE_LIMIT:
+            self._lengths.clear()
+        self._lengths[size] = made = b"\x2a" + varint(1 + len(length) + size) + b"\x0a" + length
+        return made
+
+    def _attribute(self, item: tuple[str, str | int]) -> bytes:
+        """An attribute, remembered where it is short and may well repeat."""
+        name = item[0]
         made = attribute(*item)
-        return made if len(made) > _CACHED_BYTES else self._remember(item, made)
+        met = self._met.get(name, 0)
+        if met >= _KEPT_VALUES or len(made) > _CACHED_BYTES:
+            return made
+        self._met[name] = met + 1
+        return self._remember(item, made)
 
     def _keep(
         self, names: tuple[str, ...], values: tuple[str | None, ...], key: tuple[str | None, ...] = ()
@@ -179,6 +196,7 @@ class Encoder:
     def _remember(self, key: tuple[str | int | None, ...], made: bytes) -> bytes:
         if len(self._cache) >= _CACHE_LIMIT:
             self._cache.clear()
+            self._met.clear()
         self._cache[key] = made
         return made
 

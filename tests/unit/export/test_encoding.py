@@ -199,6 +199,18 @@ def test_what_is_remembered_of_a_number_is_not_taken_for_a_boolean_or_a_fraction
         encoder.log_record(b"{}", record(flag=1.0))
 
 
+def test_an_attribute_of_more_values_than_are_kept_is_right_and_takes_no_more_room() -> None:
+    """Of paths and ids every record brings a new one; what repeats beside them stays known."""
+    encoder = Encoder()
+    paths = [f"/customers/{number}" for number in (*range(600), *range(600))]
+
+    made = [attributes_of(encoder, record(path=path, kind="access")) for path in paths]
+
+    assert [one["path"] for one in made] == paths
+    assert {one["kind"] for one in made} == {"access"}
+    assert len(encoder._cache) < 300  # pyright: ignore[reportPrivateUsage] - its size is what is promised
+
+
 def test_numbers_of_one_stream_are_right_wherever_their_length_changes() -> None:
     encoder = Encoder()
     steps = [10**digits for digits in range(1, 7)] + [1 << 7 * size for size in range(1, 5)]
