@@ -182,6 +182,7 @@ def test_whoever_waits_for_a_delivery_has_what_is_unsealed_sealed_at_once(
 def test_who_waits_no_more_is_forgotten(live: LiveStream) -> None:
     answers: list[bool] = []
     assert not live.wait_delivered(live.stream.id, 2, timeout_s=0), "nothing delivers"
+    assert live.ask_delivered(live.stream.id, 2, answers.append) is False
     live.forget_delivered(answers.append)
     live.delivery = Delivery()
     tell = answers.append

@@ -140,3 +140,25 @@ def test_an_opening_that_failed_leaves_a_stream_that_others_may_end(
     (slot,) = storage.slots.values()
     assert isinstance(slot, FailingSlot)
     assert (slot.is_closed, slot.is_released) == (True, True)
+
+
+def test_a_stream_begins_where_no_event_has_room_so_that_what_is_lost_is_counted(
+    storage: FailingStorage, clock: FixedClock, issuer: Identity
+) -> None:
+    storage.limit_bytes = 0
+
+    open_stream(storage, issuer, DECLARATION, Limits(), clock.clock())
+
+    assert [record["event"] for record in written(storage)] == ["audit.stream.open", "audit.policy"]
+
+
+def test_a_step_of_the_clock_is_counted_from_the_opening_not_from_the_start_of_the_machine(
+    storage: FailingStorage, clock: FixedClock, issuer: Identity
+) -> None:
+    clock.advance(7200)
+    clock.step(3600)
+
+    live = open_stream(storage, issuer, DECLARATION, Limits(), clock.clock())
+
+    clock.advance(10)
+    assert live.is_unfit(clock.time_unix_nano, clock.monotonic_nano) is None
