@@ -236,3 +236,23 @@ def test_a_run_of_plain_records_begins_behind_any_record_but_a_forked_one(archiv
     assert (run.seq, run.record_hash) == (1, record_hash(stream.body(1)))
     assert take(stream.event()) is not None
     assert take(stream.event(seq=2, prev=record_hash(stream.body(1)))) is None
+
+
+def test_of_two_records_one_that_follows_another_says_that_the_one_before_was_altered(archive: Archive) -> None:
+    stream = archive.stream()
+    stream.events(2)
+    stream.event(seq=3, prev="0" * 64)
+
+    assert findings.of(archive.verify(), stream) == [("altered", 2), ("forked", 3)]
+
+
+@pytest.mark.parametrize(("early_ns", "status"), [(0, "incomplete"), (1_000, "verified")])
+def test_what_is_observed_now_is_not_pending(early_ns: int, status: str, archive: Archive) -> None:
+    """Its references are followed: here to a stream that is gone."""
+    stream = archive.stream()
+    stream.linked([f"{'ab' * 16}:1:{'0' * 64}"])
+    assert stream.members(2)["observed"] == from_datetime(archive.clock.moment)
+
+    verdict = archive.verify(now=archive.clock.moment - timedelta(microseconds=early_ns / 1_000))
+
+    assert (verdict.status, verdict.pending) == (status, int(bool(early_ns)))
