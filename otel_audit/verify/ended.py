@@ -67,10 +67,6 @@ class ReadStream:
     """Whether the window ended before the stream did."""
     run_start: int
     """First `seq` after record 1 that the window has."""
-    ended_at: int | None
-    """Where reading it knew that a recovery had ended it."""
-    rolled_back_above: int | None
-    """Likewise: the lowest such record."""
 
     def at(self, seq: int) -> Held | None:
         """The record *seq*, if it is one of those held."""
@@ -127,8 +123,6 @@ def left_of(check: StreamCheck, known: Callable[[str], str], hint: str) -> ReadS
         has_close=check.has_close,
         is_cut=check.window.is_cut,
         run_start=check.window.run_start,
-        ended_at=check.marks.ended_at,
-        rolled_back_above=check.marks.rolled_back_above,
     )
 
 

@@ -71,18 +71,16 @@ class Streams:
         return Marks(frozenset(seqs), max(ended, default=None), min(ended, default=None))
 
     def needs_reading_again(self, check: ReadStream) -> bool:
-        """Whether what has become known since *check* was made can only be judged by its records."""
+        """Whether what has become known since *check* was made can only be judged by its records.
+
+        It was read without knowing of any recovery.
+        """
         marks = self.marks(check.stream)
-        if check.ended_at == marks.ended_at and all(map(check.was_looked_for, marks.seqs)):
-            return check.rolled_back_above != marks.rolled_back_above and check.signed_seq > (
-                marks.rolled_back_above or 0
-            )
-        if marks.ended_at is not None and min(marks.ended_at, marks.rolled_back_above or 0) < check.last_seq:
-            return True
-        if marks.ended_at is None and check.ended_at is not None:
-            return True
+        ended_at = marks.rolled_back_above
+        if ended_at is None:
+            return not all(map(check.was_looked_for, marks.seqs))
         # What is named above the last record may have been written since: a live stream is looked at once more.
-        return any(check.at(seq) is None for seq in marks.seqs)
+        return ended_at < check.last_seq or any(check.at(seq) is None for seq in marks.seqs)
 
     def is_excluded(self, check: ReadStream) -> bool:
         """Whether a window does not have the stream: it had ended before, and all its records are older."""
