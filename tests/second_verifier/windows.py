@@ -31,13 +31,11 @@ class Window(Judge):
         return ended and all(row.observed < self.since for row in stream.rows)
 
     def lay(self, name: str, stream: Stream) -> None:
-        """Cut a stream down to record 1 and its run."""
-        inside = [row.seq for row in stream.rows if self.since <= row.observed < self.until]
-        signed = [row for row in stream.rows if row.is_good]
-        ahead = min(inside, default=NEVER)
-        before = [row.seq for row in signed if row.observed < self.since and row.seq < ahead]
-        last = max(inside + before[-1:], default=0)
-        after = [row.seq for row in signed if row.observed >= self.until and row.seq > last]
+        """Cut a stream down to record 1 and its run: whatever a clock does, what may be of the period is in it."""
+        signed = [row.seq for row in stream.rows if row.is_good]
+        first = min((row.seq for row in stream.rows if row.observed >= self.since), default=NEVER)
+        last = max((row.seq for row in stream.rows if row.observed < self.until), default=0)
+        before, after = [seq for seq in signed if seq < first], [seq for seq in signed if seq > last]
         start = self.starts[name] = max(before, default=1)
         self.cut |= {name} if after else set()
         stream.hold(row for row in stream.rows if row.seq == 1 or start <= row.seq <= min([NEVER, *after]))
