@@ -224,7 +224,7 @@ class Streams:
         if check.next_by is not None and recovery.observed > check.next_by:
             message = f"recovered at {recovery.observed}, after the promise for {check.next_by} had lapsed"
             report("unwitnessed-end", check.stream, check.signed_seq, message, 1)
-        elif tail is not None and check.opened is not None:
+        elif tail is not None:
             latest = unix_nanos(tail.first_observed) + check.seal_interval_ms * 1_000_000 + _ADOPTED_SLACK_NS
             if unix_nanos(tail.latest_observed) > latest:
                 message = f"an adopted record was observed at {tail.latest_observed}, when a seal was overdue"

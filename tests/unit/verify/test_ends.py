@@ -57,7 +57,7 @@ def test_what_was_retired_after_exactly_as_long_as_it_had_to_be_kept_is_not_earl
     assert found(timedelta(hours=1, microseconds=1)) == [("retired-early", 2, 1)]
 
 
-def test_false_recoveries_of_several_kinds_are_counted_one_by_one(archive: Archive) -> None:
+def test_false_recoveries_and_references_are_counted_one_by_one(archive: Archive) -> None:
     closed, crashed = archive.stream(), archive.stream()
     closed.close()
     keeper, second = archive.stream(), archive.stream()
@@ -65,12 +65,14 @@ def test_false_recoveries_of_several_kinds_are_counted_one_by_one(archive: Archi
         keeper.recover(recovered)
     crashed.event()
     second.recover(crashed)
+    other = archive.stream(service="billing", predecessors=[closed.reference()])
 
     misplaced = [f for f in archive.verify().findings if f.kind == "misplaced"]
 
     assert [(f.stream, f.seq, f.count) for f in misplaced] == [
         *((keeper.id, seq, 1) for seq in (2, 3, 4)),
         (second.id, 2, 1),
+        (other.id, 1, 1),
     ]
 
 
@@ -117,3 +119,28 @@ def test_a_period_is_not_told_of_a_reference_to_the_second_record_before_it(arch
     assert findings.of(archive.verify(witness=[false], since=since), stream) == []
     first = f"{stream.id}:1:{'0' * 64}"
     assert findings.of(archive.verify(witness=[first], since=since), stream) == [("altered", 1)]
+
+
+def test_who_names_a_record_before_it_was_observed_has_another_clock(archive: Archive) -> None:
+    stream = archive.stream()
+    stream.seal()
+    archive.clock.advance(-30)
+    archive.stream(predecessors=[stream.reference()])
+    archive.clock.advance(60)
+
+    verdict = archive.verify()
+
+    assert verdict.status == "verified"
+    assert [(f.seq, f.severity, f.count) for f in verdict.findings if f.kind == "clock-skew"] == [(2, "warning", 1)]
+
+
+def test_what_is_retired_behind_a_period_is_not_judged_in_it(archive: Archive) -> None:
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    stream.seal()
+    until = archive.clock.moment + timedelta(seconds=1)
+    archive.clock.advance(60)
+    stream.seal()
+    stream.retire([], delivered=False)
+    assert findings.of(archive.verify(), stream) == [("retired", 4)]
+
+    assert findings.of(archive.verify(until=until), stream) == []
