@@ -1,7 +1,4 @@
-"""A second verifier of `otel-audit/1`, written from the page on the format alone; it shares nothing with the first.
-
-What a record is, its signature, its index, the path of its key, and what streams show; periods are in `windows.py`.
-"""
+"""A second verifier of `otel-audit/1`, written from the page on the format alone; periods are in `windows.py`."""
 
 from __future__ import annotations
 
@@ -211,7 +208,8 @@ def is_valid(one: x509.Certificate, at: str) -> bool:
 
 def judge_path(opening: Json, anchors: Sequence[x509.Certificate]) -> tuple[x509.Certificate | None, str]:
     """The stream's own certificate, where it can be read, and the finding on its path, or nothing."""
-    path, own, ends, reached, right = list[x509.Certificate](), None, False, not anchors, False
+    path, own, ends = list[x509.Certificate](), None, False
+    fault = "untrusted-key" if anchors else "wrong-certificate"
     names, oids = (opening["stream"], opening["context"]["service.name"]), x509.oid.NameOID
     with suppress(*UNREADABLE):
         for text in opening["context"]["audit.certificate"]:
@@ -221,7 +219,7 @@ def judge_path(opening: Json, anchors: Sequence[x509.Certificate]) -> tuple[x509
             if ends := any(last == (one.subject, one.public_key()) for one in anchors):
                 break
         above = [one for one in anchors for last in path[-1:] if not ends and issued(last, one)]
-        reached |= ends or bool(above)
+        fault = "wrong-certificate" if ends or above else fault
         right = own is not None and len(path) <= 8
         for oid, name in zip((oids.COMMON_NAME, oids.ORGANIZATION_NAME), names, strict=True):
             right &= [said.value for one in path[:1] for said in one.subject.get_attributes_for_oid(oid)] == [name]
@@ -234,8 +232,8 @@ def judge_path(opening: Json, anchors: Sequence[x509.Certificate]) -> tuple[x509
             right &= {each.oid for each in one.extensions if each.critical} <= {basic.oid, x509.KeyUsage.oid}
             right &= is_valid(one, opening["observed"])
         right &= all(issued(*pair) and is_strong(*pair) for pair in pairwise(path + above[:1]))
-        return own, "untrusted-key" if not reached else "" if right else "wrong-certificate"
-    return own, "wrong-certificate" if reached else "untrusted-key"
+        fault = "" if right and fault == "wrong-certificate" else fault
+    return own, fault
 
 
 class Row:
@@ -274,8 +272,7 @@ class Judge:
 
     def __init__(self, bodies: Sequence[Body], asked: Question) -> None:
         self.asked, self.due, self.pending, self.adopted = asked, asked.now - asked.grace, 0, 0
-        self.found = set[tuple[str, int, str]]()
-        self.add("", 0, no_trust=not asked.anchors)
+        self.found: set[tuple[str, int, str]] = set() if asked.anchors else {("", 0, "no-trust")}
         streams = defaultdict[str, list[Row]](list)
         for text, same in groupby(sorted(bodies, key=lambda one: one.text), lambda one: one.text):
             if isinstance(record := parse(text), str):
@@ -352,7 +349,8 @@ class Judge:
         tail = [row for row in rows if row.seq > stream.signed]
         self.pending += len(later.difference(tail) if ends else later.union(tail))
         self.adopted += len(tail) if ends else 0
-        due = [moment(row.said["audit.seal.next_by"]) for row in rows if row.event in {OPEN, SEAL}][-1:]
+        held = [row for row in self.held[name].rows if row.event in {OPEN, SEAL}]
+        due = [moment(row.said["audit.seal.next_by"]) for row in held[-1:]]
         if stream.closed < NEVER or not due:
             return
         self.add(name, last.seq, overdue_seal=not ends and due[0] < self.due)
