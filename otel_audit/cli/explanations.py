@@ -126,7 +126,8 @@ WARNINGS: dict[str, Explanation] = {
     "index-cut": Explanation("The backend shortened an attribute; the signed record is whole.", "Nothing to do."),
     "retired": Explanation(
         "Streams were removed by the retention policy after they had been delivered.",
-        "Verify them where they were delivered to.",
+        "Verify them where they were delivered to. Is it here? Then say --place NAME: a file 'place' that makes "
+        "this pass for the spool is not believed beside it.",
     ),
     "unpinned": Explanation(
         "Nothing else names the newest ends yet: were they cut off now, only a promise falling due would show it.",

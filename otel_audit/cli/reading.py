@@ -33,8 +33,10 @@ class Reading:
     """Those of the trusted issuers whose private key lies on this machine."""
 
 
-def open_reading(names: Sequence[str], trust: Sequence[str]) -> Reading:
+def open_reading(names: Sequence[str], trust: Sequence[str], *, place: str | None = None) -> Reading:
     """Open the sources *names* (none: the local spool), trust the PEM files *trust* (none: the local issuer).
+
+    Where the reader says which *place* it is, what lies in a directory does not.
 
     Raises:
         SourceError: a source or a certificate cannot be read.
@@ -53,7 +55,7 @@ def open_reading(names: Sequence[str], trust: Sequence[str]) -> Reading:
     if "" in names:
         # As a path it would be the working directory: not what `verify "$UNSET"` means
         raise InvalidSetting("SOURCE '': expected a directory or a file")
-    sources = tuple(open_source(name) for name in names)
+    sources = tuple(open_source(name, names_itself=place is None) for name in names)
     here = known_issuers(settings)
     trusted = tuple(certificate for path in trust for certificate in _certificates(Path(path))) if trust else here
     held = private_keys(settings)

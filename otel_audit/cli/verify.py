@@ -38,7 +38,12 @@ def verify(
     ] = None,
     place: Annotated[
         str | None,
-        typer.Option("--place", metavar="NAME", help="Name of the archive being read, as retention knows it."),
+        typer.Option(
+            "--place",
+            metavar="NAME",
+            help="Name of the archive being read, as retention knows it; "
+            "a file 'place' in it is then not believed.",
+        ),
     ] = None,
     witness: Annotated[
         list[str] | None,
@@ -66,7 +71,7 @@ def verify(
     (something cannot be shown), 4 no record at all.
     """
     begun = datetime.now(UTC)
-    reading = open_reading(sources or [], trust or [])
+    reading = open_reading(sources or [], trust or [], place=place)
     with terminal.progress("verifying") as progress:
         verdict = verdict_on(
             reading.sources,

@@ -28,8 +28,10 @@ _SHARED_NAMES = 1_000
 _MAX_PLACE_BYTES = 1024
 
 
-def read_directory(path: str | os.PathLike[str]) -> DirectorySource:
+def read_directory(path: str | os.PathLike[str], *, names_itself: bool = True) -> DirectorySource:
     """Return the bodies under the directory *path*, or in the file that it is, as a source.
+
+    *names_itself*: its file `place` is believed, as a spool's is.
 
     Raises:
         SourceError: there is no such file or directory, or it or its `place` cannot be read.
@@ -37,7 +39,7 @@ def read_directory(path: str | os.PathLike[str]) -> DirectorySource:
     where = Path(path)
     try:
         if where.is_dir():
-            return DirectorySource(where, _place(where))
+            return DirectorySource(where, _place(where) if names_itself else None)
         exists = where.exists()
     except OSError as error:
         raise SourceError(f"{where}: cannot be read: {error.strerror}") from error

@@ -19,8 +19,10 @@ _BACKENDS = frozenset(
 )
 
 
-def open_source(text: str) -> Source:
+def open_source(text: str, *, names_itself: bool = True) -> Source:
     """Return the source that *text* names: a directory or file of record bodies, or of OTLP-JSON.
+
+    *names_itself*: a directory's file `place` is believed, as a spool's is.
 
     Raises:
         SourceError: it is not there, or of a kind that cannot be read, or not yet.
@@ -35,7 +37,7 @@ def open_source(text: str) -> Source:
     path = Path(text.removeprefix(_OTLP_JSON))
     if text.startswith(_OTLP_JSON) or (is_otlp_json(path.name) and not _is_directory(path)):
         return read_otlp_json(path)
-    return read_directory(path)
+    return read_directory(path, names_itself=names_itself)
 
 
 def _is_directory(path: Path) -> bool:

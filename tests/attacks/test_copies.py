@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from cryptography import x509
 from otel_audit.sources import read_directory
 from otel_audit.verify import Verdict, verify
 from tests.attacks.world import ISSUER_DER, NOW, World, kinds, stream, warnings
-from tests.vectors.stream import PLACE, SECOND, T0
+from tests.vectors import x509 as vectors_x509
+from tests.vectors.stream import PLACE, SECOND, T0, stamp
 
 LATER = T0 + 3600 * SECOND
 
@@ -112,6 +115,25 @@ def test_an_archive_can_be_given_the_name_of_a_spool_whose_retention_was_shorter
 
     (world.home / "place").write_text(PLACE)
     assert "retired" in warnings(world.verdict())
+
+
+def test_who_says_which_place_is_read_is_not_told_another_by_the_archive(world: World, tmp_path: Path) -> None:
+    """An insider at the backend deletes what the spools have retired, and leaves a file that excuses it."""
+    world.lines["first"] = []
+    world.add(stream("retiring", start=LATER).begin().retire([world.id("first")]).close())
+    (world.write() / "place").write_text(PLACE)
+    (tmp_path / "trust.pem").write_text(vectors_x509.pem(ISSUER_DER))
+    command = [sys.executable, "-m", "otel_audit.cli", "verify", str(world.home), "--json"]
+    command += ["--trust", str(tmp_path / "trust.pem"), "--now", stamp(NOW)]
+
+    found = [
+        subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        for options in ([], ["--place", "archive"])
+    ]
+
+    assert [one.returncode for one in found] == [0, 3]
+    assert f"from here: place {PLACE}" in found[0].stdout
+    assert "missing-stream" in found[1].stdout
 
 
 def _mixed(world: World, first: list[bytes], second: list[bytes]) -> Verdict:
