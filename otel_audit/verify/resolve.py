@@ -279,14 +279,8 @@ class Streams:
                 "retired-early", by, at, f"{count} streams were removed before they had been kept long enough", 1
             )
         elif retirement.delivered:
-            report(
-                "retired-delivered",
-                by,
-                at,
-                message = f"{count} streams were removed after delivery, from here: place {retirement.place}"
-                report("retired-delivered", by, at, message, 1)
-                1,
-            )
+            message = f"{count} streams were removed after delivery, from here: place {retirement.place}"
+            report("retired-delivered", by, at, message, 1)
         elif keep_ns is None:
             message = f"{count} streams were removed undelivered; say with --keep how long they had to be kept"
             report("retired", by, at, message, 1)
