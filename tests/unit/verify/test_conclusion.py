@@ -107,3 +107,13 @@ def test_what_is_missing_is_counted(first: int, last: int, message: str, shop: A
     (missing,) = [finding for finding in shop.verify().findings if finding.kind == "missing"]
 
     assert (missing.seq, missing.count, missing.message) == (first, last + 1 - first, message)
+
+
+def test_streams_of_which_there_is_no_record_stand_by_their_names(archive: Archive) -> None:
+    """Whoever misses them: another stream, or a witness."""
+    low, high = "0" * 32, "f" * 32
+    archive.stream(predecessors=[f"{high}:3:{'0' * 64}"])
+
+    verdict = archive.verify(witness=[f"{low}:3:{'0' * 64}"])
+
+    assert findings.everything(verdict) == [("missing-stream", low, None), ("missing-stream", high, None)]

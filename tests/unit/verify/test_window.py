@@ -106,3 +106,32 @@ def test_copies_out_of_order_get_a_verdict_for_a_period(archive: Archive) -> Non
 
     assert verdict.status == "verified"
     assert archive.verify(*copies[1:], source=copies[0]).status == "verified"
+
+
+def test_the_moment_at_which_a_period_ends_is_not_of_it(archive: Archive) -> None:
+    """Signed then, a record ends the run; behind that, one of the same moment is not asked about."""
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    stream.event()
+    stream.seal()
+    until = archive.clock.moment
+    for _ in range(2):
+        archive.clock.now -= 1_000_000  # each record takes a millisecond
+        stream.event()
+    stream.seal()
+    assert stream.members(3)["observed"] == stream.members(5)["observed"]
+    stream.replace(5, outcome="failure")
+    assert findings.of(archive.verify(), stream)[0] == ("altered", 5)
+
+    assert findings.everything(archive.verify(until=until)) == []
+
+
+def test_a_run_may_begin_with_record_2(archive: Archive) -> None:
+    """Of that, chain and signature count; what it says that it lacks lies before the period."""
+    stream = archive.stream(heartbeat_interval_ms=300_000)
+    stream.gap()
+    archive.clock.advance(60)
+    since = archive.clock.moment
+    stream.seal()
+    assert findings.of(archive.verify(), stream) == [("declared-gap", 2)]
+
+    assert findings.of(archive.verify(since=since), stream) == []
