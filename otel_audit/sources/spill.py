@@ -73,6 +73,10 @@ class Spill:
             raise as_ours(error, "the temporary file of a sorted source cannot be read") from error
 
     def _rows(self, batch: Batch, differs: Differs) -> Iterator[tuple[str, int, bytes, bytes | None]]:
+        distinct = set(batch.bodies)
+        if len(distinct) * 2 < len(batch.bodies) and all(key_of(body)[0] is None for body in distinct):
+            self._has_lone = True  # the same noise again and again is not looked at again and again
+            return
         for at, body in enumerate(batch.bodies):
             stream, seq = key_of(body)
             if stream is None:
