@@ -293,6 +293,17 @@ def test_a_closed_segment_keeps_its_lines_and_nothing_of_its_room(segment: Segme
     assert descriptors() == before - 1
 
 
+def test_an_abandoned_segment_stays_as_it_is_and_holds_no_descriptor(segment: Segment) -> None:
+    before = descriptors()
+    segment.append(b"line\n")
+
+    segment.abandon()
+    segment.abandon()
+
+    assert reserved_bytes(segment.path) >= RESERVE_STEP_BYTES
+    assert descriptors() == before - 1
+
+
 def test_a_segment_is_in_place_while_its_path_leads_to_the_very_file(segment: Segment) -> None:
     assert segment.is_in_place()
     copy = segment.path.with_name("copy")
