@@ -169,7 +169,10 @@ def _remarks(verdict: Verdict, reading: Reading) -> Iterable[str]:
     if verdict.status != "verified":
         yield f"Read: {_count(verdict.records, 'record')} in {_count(len(verdict.streams), 'stream')}."
     if verdict.pending:
-        yield f"{_count(verdict.pending, 'record')} pending: not sealed yet, so not vouched for by a signature."
+        yield (
+            f"{_count(verdict.pending, 'record')} pending: not vouched for yet, as no seal covers them so far, or "
+            f"they say to be of later than {_second(verdict.checked_at)} (a clock that is ahead)."
+        )
     if verdict.adopted:
         yield f"{_count(verdict.adopted, 'record')} adopted after a crash: kept by the machine alone until then."
     if verdict.scope == "window":
