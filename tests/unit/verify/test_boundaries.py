@@ -256,3 +256,14 @@ def test_what_is_observed_now_is_not_pending(early_ns: int, status: str, archive
     verdict = archive.verify(now=archive.clock.moment - timedelta(microseconds=early_ns / 1_000))
 
     assert (verdict.status, verdict.pending) == (status, int(bool(early_ns)))
+
+
+def test_grace_is_two_minutes_where_any_source_is_afar(archive: Archive) -> None:
+    """What both of them hold may be on its way to one."""
+    archive.stream().seal()
+    late = archive.clock.moment + timedelta(seconds=181)
+    near, far = archive.source(name="near"), archive.source(name="far", local=False)
+
+    assert archive.verify(archive.source(name="nearer"), source=near, now=late).status == "incomplete"
+    assert archive.verify(far, source=near, now=late).status == "verified"
+    assert archive.verify(near, source=far, now=late).status == "verified"

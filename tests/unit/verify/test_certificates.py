@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
-from tests.archives import START, Archive, Issuer, certificate, name, seed
+from tests.archives import START, Archive, Issuer, certificate, der64, name, seed
 from tests.issuers import NEUTRAL, of_small_order
 from tests.unit.verify import findings
 
@@ -249,3 +249,16 @@ def test_a_signature_of_an_unknown_algorithm_leads_to_no_issuer() -> None:
     stream.close()
 
     assert findings.of(archive.verify(), stream) == UNTRUSTED
+
+
+def test_of_two_certificates_for_one_stream_the_streams_own_are_compared() -> None:
+    """With which issuers they come is not the question."""
+    archive = Archive(issuer=ROOT)
+    stream = archive.stream(certificates=through(ROOT))
+    own, root = stream.members(1)["context"]["audit.certificate"]
+    other = der64([ROOT.issue(stream.id, "shop", stream.key, not_after=START + timedelta(hours=3))])
+    for path in ([own], [*other, root]):
+        context = {**stream.members(1)["context"], "audit.certificate": path}
+        stream.lifecycle("audit.stream.open", context)
+
+    assert findings.of(archive.verify(), stream) == [("misplaced", 2), ("forked", 3), ("misplaced", 3)]

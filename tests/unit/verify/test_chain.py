@@ -216,6 +216,17 @@ def test_a_later_schema_is_unsupported_not_tampered(shop: Archive, version: str)
     assert findings.everything(verdict) == [("unsupported", None, None)]
 
 
+def test_what_is_of_a_later_schema_is_said_wherever_it_stands(shop: Archive) -> None:
+    """Behind a stream's records, in their file, and nothing else is wrong there."""
+    stream = shop.streams[0]
+    stream.records.append(stream.records[3].replace(b"otel-audit/1", b"otel-audit/2"))
+
+    verdict = shop.verify()
+
+    assert findings.everything(verdict) == [("unsupported", None, None)]
+    assert verdict.status == "incomplete"
+
+
 def test_unsigned_records_of_a_live_stream_are_pending(shop: Archive) -> None:
     shop.streams[2].events(3)
 

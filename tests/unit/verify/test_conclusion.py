@@ -80,6 +80,14 @@ def test_a_stream_of_an_unknown_issuer_is_of_no_service(shop: Archive) -> None:
     assert findings.everything(verdict) == [("untrusted-key", stranger.id, 1)]
 
 
+def test_what_is_wrong_with_the_certificate_of_a_stream_is_one_finding_of_each_kind(archive: Archive) -> None:
+    archive.stream(certificates=lambda stream, service, key: [])
+
+    said = [(f.kind, f.seq, f.count) for f in archive.verify().findings if f.severity == "error"]
+
+    assert said == [("untrusted-key", 1, 1), ("wrong-certificate", 1, 1)]
+
+
 def test_the_issuers_that_were_relied_on_are_named_and_no_others(shop: Archive) -> None:
     other = Issuer("other")
 

@@ -26,10 +26,12 @@ def test_an_end_is_pinned_by_a_second_copy_or_a_witness_of_it_and_by_nothing_old
     assert _unpinned(shop.verify(witness=[live.reference(6)])) == [(live.id, 9, 1)]
 
 
+@pytest.mark.parametrize("torn", [0, 1])
 @pytest.mark.parametrize(("late_ns", "found"), [(0, []), (1, [("unwitnessed-end", 4)])])
 def test_an_adopted_record_may_be_as_late_as_a_seal_and_five_seconds(
-    late_ns: int, found: list[tuple[str, int]], archive: Archive
+    late_ns: int, found: list[tuple[str, int]], torn: int, archive: Archive
 ) -> None:
+    """Whether something is torn behind it or not."""
     stream = archive.stream()
     stream.events(2)
     stream.seal()
@@ -38,8 +40,12 @@ def test_an_adopted_record_may_be_as_late_as_a_seal_and_five_seconds(
     archive.clock.now = first + 10_000_000_000 + late_ns - 1_000_000  # each record takes a millisecond
     stream.event()
     archive.stream().recover(stream)
+    stream.events(torn)
 
-    assert findings.of(archive.verify(), stream) == found
+    verdict = archive.verify()
+
+    assert findings.of(verdict, stream) == found
+    assert [(f.seq, f.count) for f in verdict.findings if f.kind == "adopted"] == [(5, 2)]
 
 
 def test_what_was_retired_after_exactly_as_long_as_it_had_to_be_kept_is_not_early(archive: Archive) -> None:
