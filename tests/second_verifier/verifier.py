@@ -371,7 +371,7 @@ class Judge:
             self.follow(f"{said['audit.successor']}:0:", row)
         if row.ends:
             self.follow(f"{row.ends}:{said['audit.recovered.seq']}:{said['audit.recovered.hash']}", row)
-            of = self.streams.get(row.ends) or self.held.get(row.ends)
+            of = self.held.get(row.ends)
             add(misplaced=row.ends == row.stream or (of and of.closed < NEVER))
             add(misplaced=any(one.said != said for one in self.ends(row.ends)))
         if row.event == "audit.retired":

@@ -39,6 +39,7 @@ class Window(Judge):
         start = self.starts[name] = max(before, default=1)
         self.cut |= {name} if after else set()
         stream.hold(row for row in stream.rows if row.seq == 1 or start <= row.seq <= min([NEVER, *after]))
+        stream.closed = self.held[name].closed
         stream.run = [row for row in stream.rows if start == 1 or row.seq > start]
 
     def content(self, stream: Stream, row: Row) -> None:
