@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.utils.functional import LazyObject, empty
 
-from otel_audit.capture.actor import actor_of
+from otel_audit.capture.actor import actor_of, known_user
 from otel_audit.event import UNKNOWN, Actor, Auth
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def has_unread_session(request: HttpRequest) -> bool:
 def session_actor(data: Mapping[str, object]) -> Actor | None:
     """Whom a session names, with whoever has taken that user over."""
     user_id = data.get(SESSION_KEY)
-    return None if user_id is None else impersonated(Actor(_cut(user_id), "user", "session"), data)
+    return None if user_id is None else impersonated(known_user(_cut(user_id), "session"), data)
 
 
 def user_actor(user: object, auth: Auth | None) -> Actor:
@@ -77,7 +77,7 @@ def user_actor(user: object, auth: Auth | None) -> Actor:
     if user_id is None:
         return UNKNOWN
     name = members.get(getattr(kind, "USERNAME_FIELD", ""))
-    return Actor(_cut(user_id), "user", auth, _cut(name) if name else None)
+    return known_user(_cut(user_id), auth, _cut(name) if name else None)
 
 
 def held(thing: object) -> dict[str, object]:

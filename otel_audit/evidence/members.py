@@ -32,19 +32,27 @@ _CHECKED_NAMES_LIMIT = 10_000
 """Names come from code, not from requests, so this is a bound against mistakes only."""
 
 
-_seconds: dict[int, str] = {}
+_second: tuple[int, str] = (0, "1970-01-01T00:00:00.")
+"""The second that was asked for last, in nanoseconds, and its text: events of one moment share it."""
 
 
 def timestamp(time_unix_nano: int) -> str:
     """RFC 3339, UTC, nine fractional digits, `Z`."""
-    second, nano = divmod(time_unix_nano, 1_000_000_000)
-    prefix = _seconds.get(second)
-    if prefix is None:
-        _seconds.clear()  # events of one moment share it; a second is all that is kept
-        moment = gmtime(second)
-        # glibc's %Y does not pad
-        _seconds[second] = prefix = f"{moment.tm_year:04d}{strftime('-%m-%dT%H:%M:%S', moment)}."
+    start, prefix = _second
+    nano = time_unix_nano - start
+    if not 0 <= nano < 1_000_000_000:
+        start, prefix = _begin_second(time_unix_nano)
+        nano = time_unix_nano - start
     return f"{prefix}{nano:09d}Z"
+
+
+def _begin_second(time_unix_nano: int) -> tuple[int, str]:
+    global _second  # noqa: PLW0603 - one a process; threads at once replace it as a whole
+    second = time_unix_nano // 1_000_000_000
+    moment = gmtime(second)
+    # glibc's %Y does not pad
+    _second = made = second * 1_000_000_000, f"{moment.tm_year:04d}{strftime('-%m-%dT%H:%M:%S', moment)}."
+    return made
 
 
 def event_members(
