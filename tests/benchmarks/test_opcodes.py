@@ -1,9 +1,9 @@
 """A guard against slow creep that no busy machine can upset: instructions are counted, not seconds.
 
 What is guarded is what the budget promises, `emit` and a request. The counts are CPython 3.11's and hold for no
-other version. Each bound is the count as it was found and 15 %: 566 an event, 883 an event of named parts, 1,770 a
-request, 2,952 a request with one query, 1,070 each further query. A change that goes past a bound costs every
-request something: mend it, or argue for it beside a new figure.
+other version. Each bound is the count as it was found and 5 to 15 %: 617 an event, 936 an event of named parts,
+1,842 a request, 2,926 a request with one query, 1,094 each further query. A change that goes past a bound costs
+every request something: mend it, or argue for it beside a new figure.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def test_an_event_of_named_parts_is_recorded_in_so_many_instructions() -> None:
 
 
 @pytest.mark.usefixtures("_audited")
-@pytest.mark.parametrize(("queries", "most"), [(0, 2035), (1, 3395), (50, 63_690)])
+@pytest.mark.parametrize(("queries", "most"), [(0, 2035), (1, 3365), (50, 62_000)])
 def test_a_flask_request_is_recorded_in_so_many_instructions(queries: int, most: int) -> None:
     assert _executed_when_warm(_request(queries)) <= most
 
