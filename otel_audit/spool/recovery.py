@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -162,9 +163,10 @@ def _was_said(directory: Path) -> bool:
 def recovered_by(directory: Path) -> str | None:
     """The stream that says, or was about to say, where this one ended; None where none is known."""
     try:
-        return Path(str(orjson.loads((directory / _CLAIM).read_bytes())["by"])).name
+        by = str(orjson.loads((directory / _CLAIM).read_bytes())["by"])
     except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError):
         return None
+    return by if re.fullmatch("[0-9a-f]{32}", by) else None
 
 
 def _set_aside(path: Path, offset: int, writer: Writer) -> None:

@@ -67,9 +67,12 @@ def may_remove(directory: Path, clock: Clock, keep: timedelta) -> bool:
 
 def _read(directory: Path) -> _Note | None:
     try:
-        return _Note(**orjson.loads((directory / _NOTE).read_bytes()))
+        note = _Note(**orjson.loads((directory / _NOTE).read_bytes()))
     except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
         return None
+    # what is no note of ours must not end the thread that seals
+    is_one = all(type(value) is int for value in (note.unix_nano, note.up_nano, note.hold_until_up_nano))
+    return note if is_one else None
 
 
 def _boot_id() -> str:

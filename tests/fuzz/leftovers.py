@@ -5,23 +5,31 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
 from otel_audit.export.encoding import Encoder
+from otel_audit.export.handover import log_record, resource_of
 from otel_audit.export.outbox import Outbox
 from otel_audit.export.quarantine import Quarantine
 from otel_audit.export.streams import DiskLines
 from otel_audit.spool.delivered import Cursor, delivered_at, read_cursor
 from otel_audit.spool.ends import heads_to_name, read_end
-from otel_audit.spool.layout import DELIVERED, ENDED, EXPORT_LOCK, QUARANTINE, make_directory
+from otel_audit.spool.layout import DELIVERED, ENDED, EXPORT_LOCK, QUARANTINE, make_directory, segments
+from otel_audit.spool.live import Clock
+from otel_audit.spool.mentions import read_mentions
 from otel_audit.spool.ownership import acquire
+from otel_audit.spool.recovery import recovered_by
+from otel_audit.spool.steadiness import may_remove
 from otel_audit.spool.tail import read_tail
 from tests.attacks.world import World, stream
 
 REGRESSIONS: tuple[bytes, ...] = ()
 _STREAM = stream("first").id
+_NOW = Clock(lambda: 1_800_000_000_000_000_000, lambda: 10_000_000_000)
 _SEPARATOR = b"\xff\xfe"
+_CLOCK, _CLAIM = "clock", "recovering"
 
 
 @cache
@@ -46,10 +54,17 @@ def seeds() -> Iterator[bytes]:
         yield _SEPARATOR.join((cursor, end, name, lines))
         yield _SEPARATOR.join((b"", b"", name, lines))
         yield _SEPARATOR.join((cursor, b"[]", b"x", lines))
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    clock = b'{"boot":"%s","unix_nano":1,"up_nano":1,"hold_until_up_nano":1}' % (
+        boot.read_bytes().strip() if boot.exists() else b""
+    )
+    for note in (clock, clock.replace(b":1,", b':"1",'), b'{"boot":1}'):
+        for claim in (b'{"by":"%s"}' % _STREAM.encode(), b'{"by":"a\\u0000"}', b'{"by":".."}', b'{"by":[]}'):
+            yield _SEPARATOR.join((b"", b"", b"", _honest()[:3000], note, claim))
 
 
 def target(data: bytes) -> None:
-    cursor, end, name, lines, *_ = (*data.split(_SEPARATOR), b"", b"", b"", b"")
+    cursor, end, name, lines, clock, claim, *_ = (*data.split(_SEPARATOR), *[b""] * 6)
     directory = _home() / "shop" / _STREAM
     held = (
         _home()
@@ -61,13 +76,17 @@ def target(data: bytes) -> None:
         (directory / ENDED, end),
         (directory / "000000000001.jsonl", lines),
         (held, b"x"),
+        (_home() / _CLOCK, clock),
+        (directory / _CLAIM, claim),
     ):
         if content:
             path.write_bytes(content)
     try:
         _read(directory)
     finally:
-        for path in (directory / DELIVERED, directory / ENDED, directory / "000000000001.jsonl", held):
+        for name_ in (DELIVERED, ENDED, "000000000001.jsonl", _CLAIM):
+            (directory / name_).unlink(missing_ok=True)
+        for path in (held, _home() / _CLOCK):
             path.unlink(missing_ok=True)
 
 
@@ -78,6 +97,11 @@ def _read(directory: Path) -> None:
     list(heads_to_name(directory.parent))
     if ended is not None:
         delivered_at(directory, _STREAM, ended)
+    may_remove(_home(), _NOW, timedelta(days=1))
+    by = recovered_by(directory)
+    if by is not None:
+        read_mentions(directory.parent / by)
+        segments(directory.parent / by)
     quarantine = Quarantine(_home())
     for stream_id, seq in quarantine.held():
         quarantine.body(stream_id, seq)
@@ -88,5 +112,8 @@ def _read(directory: Path) -> None:
         batch = outbox.take()
         if batch is not None:
             outbox.request(batch, batch.entries)
+            resource = resource_of(batch.entries[0].body)
+            for entry in batch.entries:
+                log_record(entry.body, resource)
     finally:
         outbox.lines.release()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from otel_audit.capture.sql import StatementReader
+from otel_audit.capture.sql_comment import has_comment, with_comment
 from otel_audit.capture.sql_text import POSTGRESQL, SQLITE, split, strip
 
 REGRESSIONS: tuple[bytes, ...] = ()
@@ -39,6 +40,8 @@ def _texts(value: Any) -> Iterator[str]:
 def target(data: bytes) -> None:
     dialect = POSTGRESQL if data[:1] == b"p" else SQLITE
     text = data[1:].decode("utf-8", "surrogateescape")
+    has_comment(text, dialect)
+    assert "/*c*/" in with_comment(text, "/*c*/") or not text.strip(" \t\r\n;")
     stripped = strip(text, dialect)
     assert len(stripped) <= len(text) + 1
     assert sum(map(len, split(stripped))) <= len(stripped)

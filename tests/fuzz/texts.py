@@ -9,9 +9,13 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+import orjson
+
+from otel_audit.capture.coverage import is_manifest
 from otel_audit.capture.policy import Policy
 from otel_audit.capture.request import RequestScope
-from otel_audit.cli.arguments import duration, moment
+from otel_audit.cli.arguments import count, duration, moment
+from otel_audit.cli.coverage.comparison import differences, is_comparable
 from otel_audit.cli.witness import read_witness
 from otel_audit.errors import AuditError
 from otel_audit.event import Actor, AuditEvent
@@ -56,6 +60,8 @@ def seeds() -> Iterator[bytes]:
     for text in ("2026-11-23T15:00:00.1234+02:00", "7d", "90m", "0", "2026-02-30"):
         yield b"t" + text.encode()
     yield b"w" + b"# seen\n" + b"a" * 32 + b":17:" + b"b" * 64 + b"  # there\n"
+    for rows in (b"", b'"routes":[{"endpoint":"a","methods":["GET"],"route":"/"}],', b'"models":[{"model":1}],'):
+        yield b'm{"application":"a","libraries":[{"library":"x"}],%s"schema":"otel-audit-coverage/1"}' % rows
     yield b"q" + b"db.*\0*a?a*\0READ\0abcd"
     yield b"o" + b"clickhouse://user:secret@host/db"
 
@@ -72,6 +78,10 @@ def target(data: bytes) -> None:
         elif kind == b"t":
             moment("--since", text, now=_NOW)
             duration("--grace", text)
+            count("--limit", text)
+        elif kind == b"m" and is_manifest(data[1:]):
+            kept = orjson.loads(data[1:])
+            assert not is_comparable(kept) or list(differences(kept, {})) is not None
         elif kind == b"w":
             _file().write_bytes(data[1:])
             read_witness([str(_file())])
