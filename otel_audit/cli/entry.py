@@ -8,10 +8,12 @@ after a closed pipe, as the shell would report the signals.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import TextIO
 
 from otel_audit.cli.printed import printable
 from otel_audit.errors import AuditError
@@ -24,7 +26,20 @@ PIPE_CLOSED = 141
 def main() -> None:
     """Run `otel-audit` on the process's arguments and exit."""
     _replace_closed_streams()
+    logging.lastResort = _Alarms(sys.stderr)
     sys.exit(run(sys.argv[1:]))
+
+
+class _Alarms(logging.StreamHandler[TextIO]):
+    """Prints alarms, which name directories and services, on standard error; Python's own would print them raw."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.setLevel(logging.WARNING)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message on one line, escaped."""
+        return printable(super().format(record))
 
 
 def run(arguments: Sequence[str]) -> int:
