@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from otel_audit.errors import IdentityError
 from otel_audit.evidence.members import timestamp
 from otel_audit.evidence.stream import MAX_PREDECESSORS, CloseReason, Declaration, Draft, Stream
 from otel_audit.forks import importing
@@ -331,12 +332,12 @@ def open_stream(
     stream_id = secrets.token_hex(16)
     key = Ed25519PrivateKey.generate()
     now, offset_nano = _both(clock)
-    opened = datetime.fromtimestamp(now // 1_000_000_000, UTC)
-    certificates = identity.certify(
-        StreamKey(
-            key.public_key(), stream_id, declaration.service, opened - MARGIN, opened + limits.max_age + MARGIN
-        )
-    )
+    try:
+        opened = datetime.fromtimestamp(now // 1_000_000_000, UTC)
+        since, until = opened - MARGIN, opened + limits.max_age + MARGIN
+    except (OverflowError, ValueError) as error:
+        raise IdentityError("the clock stands at an end of the calendar, for which nothing is certified") from error
+    certificates = identity.certify(StreamKey(key.public_key(), stream_id, declaration.service, since, until))
     # jittered, so that processes that started together do not ask the identity together a day later
     age_nano = int(limits.max_age.total_seconds() * 1e9 * random.uniform(0.9, 1.0))  # noqa: S311 - no secret
     live = LiveStream(

@@ -156,3 +156,19 @@ def test_a_process_whose_only_events_were_lost_says_so_when_it_can(
 
     (stream,) = (path.name for path in (spool / "shop").iterdir())
     assert gaps(spool, stream) == {"write-failed": 1}
+
+
+def test_a_clock_at_the_end_of_the_calendar_breaks_no_application(
+    process: Process, spool: Path, clock: FixedClock
+) -> None:
+    """A broken real-time clock, or one that somebody has set: its certificate would end in the year 10000."""
+    now = clock.time_unix_nano
+    clock.time_unix_nano = 253_402_257_600_000_000_000  # 9999-12-31T12:00:00Z
+    pipeline = process()
+    assert not pipeline.record(EVENT).recorded
+
+    clock.time_unix_nano = now
+    clock.advance(2)
+
+    receipt = pipeline.record(EVENT)
+    assert gaps(spool, receipt.stream) == {"no-identity": 1}
