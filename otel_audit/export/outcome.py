@@ -228,8 +228,9 @@ def retry_after_s(header: str | None) -> float | None:
     """`Retry-After` in seconds (RFC 9110 §10.2.3: seconds or a date), within bounds; None where it says nothing."""
     if header is None:
         return None
-    if re.fullmatch(r"\s*\d{1,9}\s*", header):
-        return min(float(header), LONGEST_WAIT_S)
+    seconds = re.fullmatch(r"[ \t]*([0-9]{1,9})[ \t]*", header)
+    if seconds is not None:
+        return min(float(seconds[1]), LONGEST_WAIT_S)
     try:
         until = parsedate_to_datetime(header)
     except (ValueError, OverflowError):  # the year 99999999999999999999

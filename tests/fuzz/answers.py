@@ -17,7 +17,11 @@ from otel_audit.export.outcome import (
     status_message,
 )
 
-REGRESSIONS = (b"\2Mon, 01 Jan 99999999999999999999 00:00:00 GMT", b"\2Mon, 01 Jan 2020 00:00:00 +9999999999999999")
+REGRESSIONS = (
+    b"\2Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+    b"\2Mon, 01 Jan 2020 00:00:00 +9999999999999999",
+    b"\2\x1d1",
+)
 _grpc_delay_s: Callable[[bytes], float | None] = vars(otlp_grpc)["_delay_s"]
 _TYPES = ("application/json", "application/x-protobuf", "", "text/html; charset=x", "application/grpc")
 
