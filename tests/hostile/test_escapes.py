@@ -102,7 +102,11 @@ def test_a_usage_error_acts_on_nothing(commands: Commands, command: tuple[str, .
 NAMES = sorted({name for variable in VARIABLES for name in (variable.name, *variable.fallbacks)})
 
 
-@pytest.mark.parametrize("value", [planted("value") + NOT_UTF8, f"file:{ESCAPES},{ESCAPES}", f"http://{ESCAPES}/"])
+@pytest.mark.parametrize(
+    "value",
+    [planted("value") + NOT_UTF8, f"file:{ESCAPES},{ESCAPES}", f"http://{ESCAPES}/"],
+    ids=["text", "files", "address"],
+)
 def test_no_value_of_a_setting_acts(commands: Commands, value: str, tmp_path: Path) -> None:
     for name in NAMES:
         made = Planted(["keys", "show"], {"HOME": str(tmp_path), name: value}, [], directory=tmp_path)
