@@ -94,9 +94,11 @@ def test_what_a_stream_without_a_good_path_says_is_ignored(shop: Archive) -> Non
     assert findings.everything(verdict) == [("untrusted-key", false.id, 1)]
 
 
-def test_what_a_badly_signed_record_says_is_ignored(shop: Archive) -> None:
+@pytest.mark.parametrize("sig", [None, "A" * 86])
+def test_what_a_badly_signed_record_says_is_ignored(sig: str | None, shop: Archive) -> None:
     stream = shop.streams[2]
-    stream.linked([f"{'ab' * 16}:1:{'0' * 64}"], sign=False)
+    stream.linked([f"{'ab' * 16}:1:{'0' * 64}"])
+    stream.replace(10, sig=sig)
 
     assert findings.everything(shop.verify()) == [("bad-signature", stream.id, 10)]
 
