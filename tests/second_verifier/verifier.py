@@ -237,8 +237,6 @@ def judge_path(opening: Json, anchors: Sequence[x509.Certificate]) -> tuple[x509
 
 
 class Row:
-    """One record as it is held, by *bodies*."""
-
     def __init__(self, record: Json, bodies: Sequence[Body]) -> None:
         self.record, self.said, self.is_good = record, record.get("context", {}), False
         self.stream, self.seq, self.event = str(record["stream"]), int(record["seq"]), str(record["event"])
@@ -258,6 +256,7 @@ class Stream:
         key = self.own.public_key() if self.own else None
         for row in rows:
             row.is_good = isinstance(key, ed25519.Ed25519PublicKey) and is_good(key, row.record)
+        self.mute = {row for row, (_, fault, _) in zip(opens, judged, strict=True) if fault}
         self.signed, self.ends = max((row.seq for row in rows if row.is_good), default=0), list[Row]()
         self.hold(rows)
 
@@ -281,7 +280,7 @@ class Judge:
                 streams[record["stream"]].append(Row(record, list(same)))
         self.held = {name: Stream(rows, asked.anchors) for name, rows in streams.items()}
         trusted = [stream for stream in self.held.values() if asked.anchors and not stream.fault]
-        good = [row for stream in trusted for row in stream.rows if row.is_good]
+        good = [row for one in trusted for row in one.rows if row.is_good and row not in one.mute]
         self.voices = [row for row in good if row.observed <= asked.now]
         self.retired = [row for row in good if row.event == "audit.retired"]
         for name, stream in self.held.items():
@@ -340,10 +339,11 @@ class Judge:
         if event in {SEAL, CLOSE}:
             leaves = [bytes.fromhex(max(stream.digests[at])) for at in stream.digests if at < seq]
             is_right = (said["audit.seal.size"], said["audit.seal.root"]) == (seq - 1, root(leaves).hex())
-            add(wrong_root=len(leaves) == seq - 1 and not is_right, declared_drops=said["audit.seal.dropped"])
+            seals = [at for at in stream.rows if at.seq < seq and at.event in {SEAL, CLOSE}]
+            drops = said["audit.seal.dropped"] > max((at.said["audit.seal.dropped"] for at in seals), default=0)
+            add(wrong_root=len(leaves) == seq - 1 and not is_right, declared_drops=drops)
 
     def end(self, name: str, stream: Stream) -> None:
-        """What is due, and what a recovery adopts."""
         rows, ends, last = stream.rows, stream.ends, stream.rows[-1]
         later = {row for row in stream.run if row.observed > self.asked.now}
         tail = [row for row in rows if row.seq > stream.signed]
