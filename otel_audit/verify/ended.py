@@ -61,8 +61,6 @@ class ReadStream:
     """Records that were looked for, and are not among them."""
     has_record_since: bool
     """Whether a record is observed in the period or after it."""
-    has_close: bool
-    """Whether a close is well signed, wherever it stands."""
     is_cut: bool
     """Whether the window ended before the stream did."""
     run_start: int
@@ -120,7 +118,6 @@ def left_of(check: StreamCheck, known: Callable[[str], str], hint: str) -> ReadS
         held=held,
         absent=tuple(sorted(check.marks.seqs - check.held.keys())),
         has_record_since=check.window.has_record_since,
-        has_close=check.has_close,
         is_cut=check.window.is_cut,
         run_start=check.window.run_start,
     )

@@ -87,7 +87,7 @@ class Streams:
         since = self._terms.since
         if since is None or check.has_record_since:
             return False
-        return check.has_close or any(one.observed < since for one in self._recoveries(check.stream))
+        return check.closed_at is not None or any(one.observed < since for one in self._recoveries(check.stream))
 
     def is_recovered(self, check: ReadStream) -> bool:
         """Whether a recovery has ended the stream."""
@@ -242,7 +242,7 @@ class Streams:
                 continue
             elif naming.by == stream:
                 report("misplaced", naming.by, naming.at, "a stream recovers itself", 1)
-            elif named is not None and named.has_close:
+            elif named is not None and named.closed_at is not None:
                 report("misplaced", naming.by, naming.at, f"{by_name} was recovered and has a close", 1)
             elif differ:
                 report("misplaced", naming.by, naming.at, f"{by_name} was recovered twice, differently", 1)

@@ -36,7 +36,7 @@ class Marks:
     rolled_back_above: int | None = None
     """The lowest such record that any recovery claims: well-signed ones above should not be."""
     period_to: int = 0
-    """A run ends behind this record, though others observed after the period came first: see `Window.reach`."""
+    """A run ends behind this record, though others observed after the period come first: see `Window.reach`."""
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from otel_audit.verify.standing import Current, End, Marks, Opening, Tail, Terms
 from otel_audit.verify.window import Window
 
 MAX_INTERVAL_MS = 300_000
+_NAMING = (OPEN, LINKED, RECOVERED)
 _MAX_FORKS = 64
 """Different records of one `seq` that are told apart from each other; more are all forks."""
 _FOLD = 2_048
@@ -34,7 +35,7 @@ class StreamCheck:
 
     __slots__ = (
         "_before", "_current", "_dropped", "_end", "_leaves", "_marked", "_recent", "_signed", "_terms", "_tree",
-        "closed_at", "first_seq", "future", "has_close", "held", "holders", "is_open_signed", "last_holders",
+        "closed_at", "first_seq", "future", "held", "holders", "is_open_signed", "last_holders",
         "last_observed", "last_seq", "marks", "namings", "next_by", "notes", "opening", "records", "retirements",
         "signed_seq", "stream", "tail", "window",
     )  # fmt: skip
@@ -64,7 +65,6 @@ class StreamCheck:
         """Sources that hold its last record."""
         self.held: dict[int, Current] = {}
         """Hashes at marked records, the last signed and the last one."""
-        self.has_close = False
         self.window = Window(terms, marks)
         self._terms = terms
         self._marked = sorted(marks.seqs)
@@ -258,6 +258,10 @@ class StreamCheck:
         known = self.opening
         if known is None or (not opening.path.is_good, opening.rank) < (not known.path.is_good, known.rank):
             self.opening = opening
+            if known is not None and not known.path.is_good:
+                # What it said, signed by a key that nobody certifies, is no word of this stream's.
+                self.namings.clear()
+                self.is_open_signed, self.signed_seq, self.next_by = False, 0, None
 
     def _check_signature(self, m: dict[str, Any], seq: int, *, must: bool) -> bool:
         sig: str | None = m.get("sig")
@@ -290,7 +294,6 @@ class StreamCheck:
         if not is_signed:
             return
         if event == CLOSE:
-            self.has_close = True
             self.closed_at = self.closed_at or seq
         if observed <= self._terms.now or event == RETIRED:
             # What is pending names nothing; but a stream that it says was retired is not missing for that.
@@ -342,14 +345,12 @@ class StreamCheck:
 
     def _move_window(self, seq: int, observed: str, found_at: set[int], *, is_signed: bool) -> None:
         """Where the run begins anew, what is to be reported at *found_at* stays, and record 1."""
-        self.window.place(seq, observed, is_signed=is_signed)
+        self.window.place(seq, observed)
         if is_signed and self.window.move(seq, observed):
             # Record 1 is there: without it there is no key, and nothing is well signed.
             self.records = 2
             self.future = 0
             self.notes.keep_causes(1, found_at | {1} if seq == 2 else found_at)
-            if self.closed_at != seq:
-                self.closed_at = None
 
     def note_index(self, kind: str, seq: int, message: str) -> None:
         """Take note that an attribute beside record *seq*, the last one taken, differs from it."""
@@ -357,17 +358,18 @@ class StreamCheck:
             (self.notes if seq == self.signed_seq else self._recent).add(kind, seq, seq, message)
 
     def _overhear(self, m: dict[str, Any], seq: int, observed: str) -> None:
-        """Behind the run: what is said of other streams counts wherever it is said."""
+        """Behind the run: what is said of other streams counts wherever it is said, and so does a close."""
+        self.window.place(seq, observed)  # before the period's end: all is to be read again, further
         event: str = m["event"]
-        names = event == RETIRED or (event in (OPEN, LINKED, RECOVERED) and observed <= self._terms.now)
-        is_signed = False
-        if names or self.window.is_before(observed):
-            recent, self._recent = self._recent, Notes()
-            is_signed = self._check_signature(m, seq, must=True)
-            self._recent = recent
-        if is_signed and names:
-            self._listen(m["context"], event, seq, observed)
-        self.window.place(seq, observed, is_signed=is_signed)
+        if event not in (CLOSE, RETIRED) and not (event in _NAMING and observed <= self._terms.now):
+            return
+        recent, self._recent = self._recent, Notes()
+        if self._check_signature(m, seq, must=True):
+            if event == CLOSE:
+                self.closed_at = self.closed_at or seq
+            else:
+                self._listen(m["context"], event, seq, observed)
+        self._recent = recent
 
     def _note(self, kind: str, seq: int, cause: int, message: str, count: int = 1) -> None:
         self._recent.add(kind, seq, cause, message, count)

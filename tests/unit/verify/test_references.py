@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from otel_audit.verify import Reference
 from tests.archives import Archive, Issuer, Stream, canonical
@@ -416,3 +417,23 @@ def test_one_service_can_be_asked_about(shop: Archive) -> None:
 
 def test_canonical_bodies_of_the_test_writer_are_those_of_the_format() -> None:
     assert canonical({"b": "é\n", "a": [1, True]}) == '{"a":[1,true],"b":"é\\n"}'.encode()
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_what_a_strangers_open_beside_a_real_one_says_counts_for_nothing(archive: Archive, at: int) -> None:
+    """Its own certificate is of an issuer that nobody trusts, and its own key has signed it."""
+    accused = archive.stream()
+    accused.event()
+    accused.close()
+    stream = archive.stream()
+    stream.close()
+    forged = Stream(archive, stream.id, Ed25519PrivateKey.generate(), service="shop")
+    no_such = f"{accused.id}:2:{'0' * 64}"
+    absent = f"{'ab' * 16}:1:{'0' * 64}"
+    forged.open([Issuer("stranger").issue(stream.id, "shop", forged.key)], [no_such, absent])
+    stream.records.insert(at, forged.records[0])
+
+    verdict = archive.verify()
+
+    assert {stream for _, stream, _ in findings.everything(verdict)} == {stream.id}
+    assert ("forked", 1) in findings.of(verdict, stream)

@@ -76,8 +76,8 @@ def test_a_record_of_the_period_is_judged_though_it_lies_behind_a_later_one(arch
     assert findings.of(verdict, stream)[:1] == [("altered", 16)]
 
 
-def test_a_close_before_a_period_does_not_misplace_its_records(archive: Archive) -> None:
-    """What stands behind a close is the whole archive's finding; a source would not return the close for this."""
+def test_a_record_of_the_period_behind_an_earlier_close_is_misplaced(archive: Archive) -> None:
+    """Nor is such a stream held to the promises of what stands behind its close."""
     stream = archive.stream(heartbeat_interval_ms=300_000)
     stream.event()
     stream.close()
@@ -88,9 +88,10 @@ def test_a_close_before_a_period_does_not_misplace_its_records(archive: Archive)
     since = archive.clock.moment
     stream.event()
     stream.seal()
-    assert ("misplaced", 4) in findings.of(archive.verify(), stream)
+    late = since + timedelta(hours=1)
+    assert findings.of(archive.verify(now=late), stream) == [("misplaced", seq) for seq in (4, 5, 6, 7)]
 
-    assert findings.of(archive.verify(since=since), stream) == []
+    assert findings.of(archive.verify(since=since, now=late), stream) == [("misplaced", seq) for seq in (6, 7)]
 
 
 def test_a_stream_that_wrote_on_after_a_step_back_had_not_ended_before_the_period(archive: Archive) -> None:
