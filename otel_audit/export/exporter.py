@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from otel_audit.export.outcome import Outcome
 
 _TRIES_AT_THE_END = 3
+_PAUSE_S = 1.0
+"""After a fault of our own, before it is tried again."""
+_FAULT = "export-fault"
 
 
 class Exporter:
@@ -46,6 +49,8 @@ class Exporter:
 
     def _begin(self) -> None:
         self._opened: deque[LiveStream] = deque()
+        self._waiting: list[LiveStream] = []
+        """Taken from there by the thread, whose lock another process holds still."""
         self._own: tuple[LiveStream, ...] = ()
         self._loop: Loop | None = None
         self._wake = threading.Event()
@@ -113,26 +118,38 @@ class Exporter:
             loop.drain.courier.on_sent = self.on_sent
             self._loop = loop
             try:
-                self._deliver(loop)
+                while not self._has_delivered(loop):
+                    self._wake.clear()
+                    self._wake.wait(_PAUSE_S)
             finally:
                 loop.close()
 
+    def _has_delivered(self, loop: Loop) -> bool:
+        """What nobody foresaw must not end the delivery: the thread's outermost bound. False to try again."""
+        try:
+            self._deliver(loop)
+        except Exception as error:  # noqa: BLE001 - told below, and tried again
+            self._alarms.fault(_FAULT, "the thread that delivers", error)
+            self._alarms.say()
+            return self._is_stopping
+        return True
+
     def _deliver(self, loop: Loop) -> None:
-        waiting: list[LiveStream] = []
         is_ending = False
         while True:
             if self._is_stopping and not is_ending:
                 is_ending = True
                 loop.drain.hurry()
             while self._opened:
-                waiting.append(self._opened.popleft())
-            waiting = [live for live in waiting if not self._adopt(loop, live)]
+                self._waiting.append(self._opened.popleft())
+            self._waiting = [live for live in self._waiting if not self._adopt(loop, live)]
             idle_s = loop.turn(own_only=is_ending)
+            self._alarms.over(_FAULT, "the thread that delivers has got through again")
             if idle_s <= 0:
                 continue
             if is_ending and not (0 < loop.drain.failures < _TRIES_AT_THE_END or loop.drain.is_waiting):
                 return
-            self._wake.wait(min(idle_s, 1.0) if waiting or is_ending else idle_s)
+            self._wake.wait(min(idle_s, 1.0) if self._waiting or is_ending else idle_s)
             self._wake.clear()
 
     def _adopt(self, loop: Loop, live: LiveStream) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,17 @@ class Alarms:
             if now - trouble.said_s >= REPEAT_S:
                 trouble.said_s = now
                 self.unsaid.append((logging.ERROR, f"otel-audit: {message} ({_since(now - trouble.since_s)})"))
+
+    def fault(self, key: str, who: str, error: Exception) -> None:
+        """A mistake of otel-audit's own, which *who* met and survived: where it was made, and no values."""
+        if key not in self._troubles:
+            places = "".join(traceback.format_tb(error.__traceback__))
+            self.once(logging.ERROR, f"{type(error).__name__} at\n{places}")
+        self.note(
+            key,
+            f"{who} met a fault of otel-audit's own ({type(error).__name__}) and tries again: what is recorded "
+            "stays in the spool. Please report it with the traceback in this log",
+        )
 
     def once(self, level: int, message: str) -> None:
         """Something has happened that does not last, at a *level* of `logging`; said by the next `say`."""

@@ -29,6 +29,8 @@ MAX_RESTORES = 5
 """How often it is tried to put removed records back before the stream is given up, a seal interval apart."""
 
 _LONGEST_SLEEP_S = 15.0
+_PAUSE_S = 1.0
+"""After a fault of our own, before it is tried again."""
 
 
 class Keeper:
@@ -89,11 +91,24 @@ class Keeper:
 
     def _run(self) -> None:
         wake = self._wake
-        self.tick()  # once at least: a process that lives for a moment still ends what an earlier one left open
+        # once at least: a process that lives for a moment still ends what an earlier one left open
+        is_well = self._tick_or_note()
         while not self._is_stopping:
-            wake.wait(self._sleep_s())
+            wake.wait(self._sleep_s() if is_well else _PAUSE_S)
             wake.clear()
+            is_well = self._tick_or_note()
+
+    def _tick_or_note(self) -> bool:
+        """What nobody foresaw must not end the sealing: the thread's outermost bound."""
+        alarms = self._writer.alarms
+        try:
             self.tick()
+        except Exception as error:  # noqa: BLE001 - told below, and tried again
+            alarms.fault("keeper-fault", "the thread that seals the log", error)
+            alarms.say()
+            return False
+        alarms.over("keeper-fault", "the thread that seals the log has got through again")
+        return True
 
     def _sleep_s(self) -> float:
         writer = self._writer

@@ -277,3 +277,26 @@ def test_emit_does_not_wait_for_a_sink_that_hangs(app: MakeApp, sink: Sink) -> N
     emitted.set()
 
     assert receipt.wait_delivered(60)
+
+
+def test_a_fault_of_our_own_is_said_and_does_not_end_the_delivery(
+    app: MakeApp, sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = app(sink)
+    faults = [TypeError("planted value")]
+
+    def on_sent(_seconds: float, _outcome: object) -> None:
+        if faults:
+            raise faults.pop()
+
+    assert shop.pipeline.exporter is not None
+    shop.pipeline.exporter.on_sent = on_sent
+    shop.emit(1, 2, 3)
+    shop.seal()
+
+    assert shop.emit(4).wait_delivered(60)
+    shop.shutdown()
+    assert set(sink.targets()) == {"1", "2", "3", "4"}
+    assert "the thread that delivers met a fault of otel-audit's own (TypeError)" in caplog.text
+    assert "the thread that delivers has got through again" in caplog.text
+    assert "planted value" not in caplog.text

@@ -256,3 +256,27 @@ def test_a_process_that_lives_for_a_moment_ends_what_an_earlier_one_left_open(
     threaded.shutdown(60)
 
     assert read_end(dead) is not None
+
+
+def test_a_fault_of_our_own_is_said_without_values_and_does_not_end_the_sealing(
+    process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = process(OTEL_AUDIT_SEAL_INTERVAL="100ms")
+    rounds = threading.Semaphore(0)
+    faults = [TypeError("planted value")]
+
+    def on_synced() -> None:
+        rounds.release()
+        if faults:
+            raise faults.pop()
+
+    pipeline.keeper.on_synced = on_synced
+    pipeline.writer.on_work = pipeline.keeper.wake
+    pipeline.record(EVENT)
+
+    assert all(rounds.acquire(timeout=60) for _ in range(3))
+    pipeline.keeper.stop(60)
+    assert "the thread that seals the log met a fault of otel-audit's own (TypeError)" in caplog.text
+    assert "on_synced" in caplog.text, "where it happened"
+    assert "got through again" in caplog.text
+    assert "planted value" not in caplog.text
