@@ -169,11 +169,13 @@ class Outbox:
         Raises:
             OSError: the stream cannot be read, or not be synced.
         """
+        if self._taken and not any(entry.named and holds_back(entry.named) for entry in self._taken.entries):
+            return self._taken  # whatever holds back the record behind it
+        self._taken = None
         if self.held_back_by and holds_back(self.held_back_by):
             return None
         self.held_back_by = ()
-        if self._taken is None or any(entry.named and holds_back(entry.named) for entry in self._taken.entries):
-            self._taken = self._fill(limit_bytes, holds_back)
+        self._taken = self._fill(limit_bytes, holds_back)
         return self._taken
 
     def request(self, batch: Batch, entries: tuple[Entry, ...]) -> bytes:
