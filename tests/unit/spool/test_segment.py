@@ -8,7 +8,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -149,21 +150,23 @@ def test_a_segment_that_gets_no_room_leaves_neither_file_nor_descriptor(tmp_path
     assert descriptors() == before
 
 
-@pytest.fixture
-def ending_at_50_bytes(segment: Segment) -> Iterator[Segment]:
+@contextmanager
+def no_file_beyond(size_bytes: int) -> Generator[None]:
     """What a full volume does that could not reserve: part of a line is written, then nothing more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50, hard))
-    yield segment
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_line_that_was_written_in_part_is_an_error_and_so_is_one_behind_it(ending_at_50_bytes: Segment) -> None:
-    segment = ending_at_50_bytes
-    with pytest.raises(OSError, match="short write: 50 of 80 bytes") as short:
-        segment.append(b"x" * 80)
-    with pytest.raises(OSError, match="File too large") as refused:
-        segment.append(b"x")
+def test_a_line_that_was_written_in_part_is_an_error_and_so_is_one_behind_it(segment: Segment) -> None:
+    with no_file_beyond(50):
+        with pytest.raises(OSError, match="short write: 50 of 80 bytes") as short:
+            segment.append(b"x" * 80)
+        with pytest.raises(OSError, match="File too large") as refused:
+            segment.append(b"x")
 
     assert (short.value.errno, refused.value.errno) == (errno.EIO, errno.EFBIG)
     assert short.value.filename == refused.value.filename == str(segment.path)
